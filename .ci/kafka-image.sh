@@ -93,12 +93,13 @@ build() {
   install mvn=maven
   say "resolving the broker's jars"
   mkdir "$work/context"
-  mvn -q -B -f "$files/pom.xml" -Dkafka.version="$version" \
+  mvn -q -B -Dstyle.color=never -f "$files/pom.xml" -Dkafka.version="$version" \
     org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies \
     -DincludeScope=runtime -DoutputDirectory="$work/context/libs" >&2
   cp "$files"/{Dockerfile,run,tool,tools,log4j2.properties,server.properties} "$work/context"
   say "building $image"
-  docker build -q --build-arg JRE="$jre" -t "$image" "$work/context" >/dev/null
+  docker build --build-arg JRE="$jre" -t "$image" "$work/context" >"$work/build.log" 2>&1 ||
+    { tail -n 20 "$work/build.log" >&2; die "docker build failed"; }
 }
 
 # One at a time: test packages and people may ask together.
