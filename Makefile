@@ -1,0 +1,54 @@
+# `make` lists what there is.
+GO      ?= go
+COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+RECORDS ?= 20000
+STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+.DEFAULT_GOAL := help
+.PHONY: help build test race integration lint fmt demo image kafka-image compose-up compose-down clean ci
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## bin/penstock
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/penstock ./cmd/penstock
+
+test: ## all tests that need no broker
+	$(GO) test -short ./...
+
+race: ## the same under the race detector
+	$(GO) test -short -race ./...
+
+integration: kafka-image ## the tests on a real broker, in Docker or on PENSTOCK_TEST_BROKERS
+	$(GO) test ./integration/... -count=1 -v -timeout 20m
+
+lint: ## gofmt, vet, staticcheck
+	@test -z "$$(gofmt -l .)" || { gofmt -l . ; echo "not formatted: run make fmt" >&2; exit 1; }
+	$(GO) vet ./...
+	$(GO) run $(STATICCHECK) ./...
+
+fmt: ## format the sources
+	gofmt -w .
+
+demo: ## broker, processor and sample sessions in one process; RECORDS=20000
+	$(GO) run ./cmd/penstock demo --records $(RECORDS)
+
+image: ## the Docker image penstock:latest, without pulling any other
+	VERSION=$(VERSION) deploy/image.sh
+
+kafka-image: ## the Docker image apache/kafka, pulled or built; nothing to do on PENSTOCK_TEST_BROKERS
+	@test -n "$$PENSTOCK_TEST_BROKERS" || .ci/kafka-image.sh
+
+compose-up: kafka-image image ## a broker and penstock by docker-compose.yml, in the background
+	$(COMPOSE) up -d --no-build
+
+compose-down: ## stop them and delete their data
+	$(COMPOSE) down -v
+
+clean: ## remove what was built, and the containers of tests that were killed
+	rm -rf bin
+	@! docker info >/dev/null 2>&1 || docker ps -aq --filter label=penstock.test | xargs -r docker rm -fv >/dev/null
+
+ci: ## everything that CI runs, as root
+	CI=true bash .ci/run
