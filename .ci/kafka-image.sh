@@ -37,7 +37,14 @@ install() {
 start_docker() {
   docker info >/dev/null 2>&1 && return
   is_root || die "no Docker daemon answers; start it, or run this as root"
-  install docker=docker.io dockerd=docker.io iptables=iptables
+  if ! command -v dockerd >/dev/null || ! command -v docker >/dev/null; then
+    say "installing docker.io"
+    apt-get update -qq >&2
+    # With what it recommends: the mount of the control groups, and on some releases the client.
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq docker.io iptables >/dev/null
+  fi
+  # Without systemd nobody else mounts them after a boot.
+  mountpoint -q /sys/fs/cgroup || ! command -v cgroupfs-mount >/dev/null || cgroupfs-mount
   local log=/var/log/penstock-dockerd.log
   say "starting dockerd, log in $log"
   # A session of its own and no lock: the daemon outlives this script.
@@ -96,7 +103,7 @@ build() {
   mvn -q -B -Dstyle.color=never -f "$files/pom.xml" -Dkafka.version="$version" \
     org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies \
     -DincludeScope=runtime -DoutputDirectory="$work/context/libs" >&2
-  cp "$files"/{Dockerfile,run,tool,tools,log4j2.properties,server.properties} "$work/context"
+  cp "$files"/{Dockerfile,run,archive,tool,tools,log4j2.properties,server.properties} "$work/context"
   say "building $image"
   docker build --build-arg JRE="$jre" -t "$image" "$work/context" >"$work/build.log" 2>&1 ||
     { tail -n 20 "$work/build.log" >&2; die "docker build failed"; }

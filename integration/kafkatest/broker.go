@@ -4,7 +4,8 @@
 //
 //   - the brokers named by PENSTOCK_TEST_BROKERS ("host:port,host:port"), used as they are. What would break or
 //     configure them (Kill, Restart, Pause, WithConfig) skips the test;
-//   - else a container of the image PENSTOCK_TEST_IMAGE, DefaultImage if unset, in the Docker that answers here;
+//   - else a container of the image PENSTOCK_TEST_IMAGE, DefaultImage if unset, no container if "none", in the
+//     Docker that answers here;
 //   - else it skips the test and says how to run it. Where CI=true it fails instead: CI skips nothing.
 //
 // With -short every test that needs a broker is skipped.
@@ -73,8 +74,7 @@ var defaults = map[string]string{
 	"auto.create.topics.enable": "false",
 }
 
-// Start returns a broker that answers. It is removed when the test ends; the log of one that is of no more use to
-// a failed test is shown by Logs.
+// Start returns a broker that answers. It is removed with its data when the test ends.
 func Start(t testing.TB, opts ...Option) *Broker {
 	t.Helper()
 	if testing.Short() {
@@ -98,7 +98,7 @@ func Start(t testing.TB, opts ...Option) *Broker {
 	return b
 }
 
-// Addr returns host:port of a broker; Addrs returns all of them.
+// Addr returns host:port of one broker.
 func (b *Broker) Addr() string { return b.addrs[0] }
 
 // Addrs returns host:port of every broker to bootstrap from.

@@ -54,6 +54,9 @@ func startNode(t testing.TB, properties map[string]string) *node {
 	if image == "" {
 		image = DefaultImage
 	}
+	if image == "none" {
+		unavailable(t, "PENSTOCK_TEST_IMAGE=none asks for no container")
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), pullTimeout)
 	defer cancel()
 
