@@ -66,6 +66,7 @@ pull() {
 # apt_mirror prints the mirror that apt takes the distribution's main packages from.
 apt_mirror() {
   local codename=$1
+  # shellcheck disable=SC2016 # apt-get's own variables
   apt-get indextargets --format '$(RELEASE) $(COMPONENT) $(REPO_URI)' 'Created-By: Packages' 2>/dev/null |
     awk -v codename="$codename" '$1 == codename && $2 == "main" { print $3; exit }'
 }
@@ -74,6 +75,7 @@ apt_mirror() {
 make_jre() {
   local name=$1 codename mirror proxy='' package root components=main
   install debootstrap=debootstrap
+  # shellcheck source=/dev/null
   codename=$(. /etc/os-release && echo "$VERSION_CODENAME")
   # The package lists tell the mirror and the JRE's version.
   apt-cache show openjdk-17-jre-headless openjdk-21-jre-headless >/dev/null 2>&1 || apt-get update -qq >&2
@@ -100,9 +102,10 @@ build() {
   install mvn=maven
   say "resolving the broker's jars"
   mkdir "$work/context"
-  mvn -q -B -Dstyle.color=never -f "$files/pom.xml" -Dkafka.version="$version" \
+  mvn -q -B -f "$files/pom.xml" -Dkafka.version="$version" \
     org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies \
-    -DincludeScope=runtime -DoutputDirectory="$work/context/libs" >&2
+    -DincludeScope=runtime -DoutputDirectory="$work/context/libs" >"$work/mvn.log" 2>&1 ||
+    { tail -n 20 "$work/mvn.log" >&2; die "mvn failed"; }
   cp "$files"/{Dockerfile,run,archive,tool,tools,log4j2.properties,server.properties} "$work/context"
   say "building $image"
   docker build --build-arg JRE="$jre" -t "$image" "$work/context" >"$work/build.log" 2>&1 ||
