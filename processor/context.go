@@ -1,0 +1,111 @@
+package processor
+
+import (
+	"fmt"
+	"time"
+	"unsafe"
+
+	"github.com/penstock/penstock/processor/internal/topology"
+)
+
+// Context is a handler's view of the record it handles. It is valid until the handler returns; a use after that, or in
+// another goroutine, panics where it can be told.
+type Context struct {
+	app    *App
+	rt     topology.Runtime
+	record *topology.Record
+	buf    []byte // encoding scratch
+
+	fault    error // of the engine: sticks, fails the task
+	rejected error // of the record: the first one counts
+}
+
+// Key is the record's key. The string shares memory with the record's batch: copy it to keep it for long.
+func (c *Context) Key() string {
+	k := c.rec().Key
+	return unsafe.String(unsafe.SliceData(k), len(k))
+}
+
+// Timestamp is the record's time, the zero Time if it has none.
+func (c *Context) Timestamp() time.Time {
+	ms := c.rec().Timestamp
+	if ms < 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms)
+}
+
+// Now is the wall clock of this step. It is the same during one call, and a test sets it.
+func (c *Context) Now() time.Time { return time.UnixMilli(c.rt.Now()) }
+
+// Record is the raw record.
+func (c *Context) Record() Record {
+	r := c.rec()
+	return Record{Topic: c.app.inputs[r.Input].topic, Partition: r.Partition, Offset: r.Offset,
+		Key: r.Key, Value: r.Value, headers: r.Headers}
+}
+
+// Record is a view of the handled record. Its slices are valid until the handler returns.
+type Record struct {
+	Topic     string
+	Partition int32
+	Offset    int64
+	Key       []byte
+	Value     []byte
+	headers   []topology.Header
+}
+
+// Header returns the last header of that key.
+func (r Record) Header(key string) (value []byte, ok bool) {
+	for i := len(r.headers) - 1; i >= 0; i-- {
+		if r.headers[i].Key == key {
+			return r.headers[i].Value, true
+		}
+	}
+	return nil, false
+}
+
+func (c *Context) rec() *topology.Record {
+	if c.record == nil {
+		panic("processor: Context used after its handler returned")
+	}
+	return c.record
+}
+
+// owns panics for a use outside a call and faults one with an edge of another App.
+func (c *Context) owns(a *App) bool {
+	c.rec()
+	if c.app == a {
+		return true
+	}
+	c.fail(fmt.Errorf("application %q uses an edge that was declared on application %q", c.app.id, a.id))
+	return false
+}
+
+func (c *Context) fail(err error) {
+	if c.fault == nil {
+		c.fault = err
+	}
+}
+
+func (c *Context) reject(r *topology.Rejection) {
+	if c.rejected == nil {
+		c.rejected = r
+	}
+}
+
+// note sorts an error of the runtime into the record's or the engine's.
+func (c *Context) note(err error) {
+	if err == nil {
+		return
+	}
+	if r, ok := err.(*topology.Rejection); ok {
+		c.reject(r)
+		return
+	}
+	c.fail(err)
+}
+
+func undecodable(state string, r *topology.Record, err error) error {
+	return fmt.Errorf("decode state %q of key %q (partition %d, input offset %d): %w", state, r.Key, r.Partition, r.Offset, err)
+}

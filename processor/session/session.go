@@ -1,0 +1,88 @@
+// Package session is the custom session window: it sums the wins of each session and closes it when a deposit arrives.
+// It is written on package processor like any user's program.
+package session
+
+import (
+	"fmt"
+
+	"github.com/penstock/penstock/codec"
+	"github.com/penstock/penstock/processor"
+)
+
+// Config names the window's edges.
+type Config struct {
+	ID     string // application id
+	Input  string // topic of Transactions, keyed by session id
+	Output string // topic of SessionUpdates, keyed by session id
+
+	Format  codec.Codec[Transaction] // nil: TransactionJSON
+	Updates Updates
+}
+
+// Updates says which transactions yield a SessionUpdate. A closing update is always sent.
+type Updates int
+
+const (
+	UpdatesEvery   Updates = iota // one for each transaction
+	UpdatesLast                   // the last of a session in each commit
+	UpdatesClosing                // deposits only
+)
+
+// ParseUpdates reads "every", "last" or "closing".
+func ParseUpdates(s string) (Updates, error) {
+	for i, name := range updatesNames {
+		if s == name {
+			return Updates(i), nil
+		}
+	}
+	return 0, fmt.Errorf("updates %q: use every, last or closing", s)
+}
+
+func (u Updates) String() string { return updatesNames[u] }
+
+var updatesNames = [...]string{"every", "last", "closing"}
+
+// CloseReason is the header of a closing update that says why the session ended: "deposit".
+const CloseReason = "penstock.close.reason"
+
+// Reasons of this package for a rejected transaction.
+const (
+	ReasonKeyMismatch = "key-mismatch" // the record's key is not the session id
+	ReasonAmountRange = "amount-range" // the sum leaves the range of an Amount
+)
+
+// Window declares the session window.
+func Window(cfg Config) *processor.App {
+	if cfg.Format == nil {
+		cfg.Format = TransactionJSON()
+	}
+	app := processor.New(cfg.ID)
+	total := processor.NewState(app, "total", SessionTrackingValueJSON())
+	updates := processor.NewOutput(app, cfg.Output, SessionUpdateJSON())
+	deposited := processor.Header(CloseReason, "deposit")
+
+	processor.Handle(app, cfg.Input, cfg.Format, func(c *processor.Context, tx Transaction) error {
+		if tx.SessionID != c.Key() {
+			return processor.Reject(ReasonKeyMismatch, fmt.Errorf("key %q, session id %q", c.Key(), tx.SessionID))
+		}
+		sum, _ := total.Get(c) // the zero value when the session is new
+		balance, err := sum.TotalSum.Add(tx.WinAmount)
+		if err != nil {
+			return processor.Reject(ReasonAmountRange, err)
+		}
+		if tx.Deposit {
+			total.Remove(c)
+			updates.Emit(c, SessionUpdate{tx.SessionID, balance, true}, deposited)
+			return nil
+		}
+		total.Set(c, SessionTrackingValue{balance})
+		switch cfg.Updates {
+		case UpdatesEvery:
+			updates.Emit(c, SessionUpdate{tx.SessionID, balance, false})
+		case UpdatesLast:
+			updates.EmitLatest(c, SessionUpdate{tx.SessionID, balance, false})
+		}
+		return nil
+	})
+	return app
+}
