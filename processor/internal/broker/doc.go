@@ -1,0 +1,55 @@
+// Package broker is the one place under processor/ that imports the Kafka client. It offers what the engine needs in
+// plain types and decides nothing:
+//
+//	Cluster  questions and changes: topics, offsets, committed offsets, creation, one raw fetch
+//	Member   membership in the consumer group, and nothing else
+//	Session  one worker's client: reads partitions at given offsets and produces, in transactions or idempotently
+package broker
+
+import (
+	"crypto/tls"
+	"log/slog"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/sasl"
+)
+
+// Config is how to reach the brokers.
+type Config struct {
+	Seeds    []string // host:port
+	ClientID string
+	TLS      *tls.Config    // nil: plain text
+	SASL     sasl.Mechanism // nil: none
+	Logger   *slog.Logger
+}
+
+// metadataMinAge bounds how often metadata is asked for, which is also how long a moved leader goes unnoticed at least.
+const metadataMinAge = 250 * time.Millisecond
+
+func (c Config) opts(more ...kgo.Opt) []kgo.Opt {
+	o := []kgo.Opt{
+		kgo.SeedBrokers(c.Seeds...),
+		kgo.ClientID(c.ClientID),
+		kgo.MetadataMinAge(metadataMinAge),
+		kgo.DisableClientMetrics(),
+		kgo.RetryTimeout(30 * time.Second),
+	}
+	if c.Logger != nil {
+		o = append(o, kgo.WithLogger(&clientLogger{c.Logger}))
+	}
+	if c.TLS != nil {
+		o = append(o, kgo.DialTLSConfig(c.TLS))
+	}
+	if c.SASL != nil {
+		o = append(o, kgo.SASL(c.SASL))
+	}
+	return append(o, more...)
+}
+
+// clientLogger passes the client's own errors on at debug level: the engine says itself, once, what matters.
+type clientLogger struct{ l *slog.Logger }
+
+func (*clientLogger) Level() kgo.LogLevel { return kgo.LogLevelWarn }
+
+func (c *clientLogger) Log(_ kgo.LogLevel, msg string, keyvals ...any) { c.l.Debug("client: "+msg, keyvals...) }

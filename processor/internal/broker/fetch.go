@@ -1,0 +1,142 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// Reader reads one partition by raw fetches, so that its position, markers and aborted batches included, and the
+// partition's offsets are known exactly. It is used by one goroutine.
+type Reader struct {
+	cluster      *Cluster
+	topic        Topic
+	partition    int32
+	leader       int32
+	decompressor kgo.Decompressor
+	MaxWait      time.Duration // how long the broker may wait for data
+}
+
+// fetchBytes bounds one raw fetch.
+const fetchBytes = 8 << 20
+
+// Reader makes a reader of a partition.
+func (c *Cluster) Reader(topic Topic, partition int32) *Reader {
+	return &Reader{cluster: c, topic: topic, partition: partition, leader: -1,
+		decompressor: kgo.DefaultDecompressor(), MaxWait: 250 * time.Millisecond}
+}
+
+// Fetched is one answer.
+type Fetched struct {
+	Records []*kgo.Record // committed ones; markers left out
+	Next    int64         // the offset after what the answer held, markers and aborted records included
+	Bounds  Bounds
+}
+
+// ErrOutOfRange says that the offset is not in the partition: retention removed it, or the log was cut.
+var ErrOutOfRange = errors.New("offset out of range")
+
+// Fetch reads committed records from an offset. Without data it returns after MaxWait with Next unchanged.
+func (r *Reader) Fetch(ctx context.Context, offset int64) (Fetched, error) {
+	f, err := r.fetch(ctx, offset)
+	if err != nil {
+		r.leader = -1
+		return f, fmt.Errorf("fetch topic %s partition %d offset %d: %w", r.topic.Name, r.partition, offset, err)
+	}
+	return f, nil
+}
+
+func (r *Reader) fetch(ctx context.Context, offset int64) (Fetched, error) {
+	if err := r.findLeader(ctx); err != nil {
+		return Fetched{}, err
+	}
+	req := kmsg.NewPtrFetchRequest()
+	req.MaxWaitMillis = int32(r.MaxWait.Milliseconds())
+	req.MinBytes, req.MaxBytes = 1, fetchBytes
+	req.IsolationLevel = 1
+	req.SessionEpoch = -1
+	t := kmsg.NewFetchRequestTopic()
+	t.Topic, t.TopicID = r.topic.Name, topicID(r.topic.ID)
+	p := kmsg.NewFetchRequestTopicPartition()
+	p.Partition, p.FetchOffset, p.PartitionMaxBytes = r.partition, offset, fetchBytes
+	p.CurrentLeaderEpoch = -1
+	t.Partitions = append(t.Partitions, p)
+	req.Topics = append(req.Topics, t)
+	raw, err := r.cluster.cl.Broker(int(r.leader)).RetriableRequest(ctx, req)
+	if err != nil {
+		return Fetched{}, err
+	}
+	resp := raw.(*kmsg.FetchResponse)
+	if err := kerr.ErrorForCode(resp.ErrorCode); err != nil {
+		return Fetched{}, err
+	}
+	if len(resp.Topics) != 1 || len(resp.Topics[0].Partitions) != 1 {
+		return Fetched{}, errors.New("the answer does not hold the partition")
+	}
+	return r.read(&resp.Topics[0].Partitions[0], offset)
+}
+
+func (r *Reader) read(p *kmsg.FetchResponseTopicPartition, offset int64) (Fetched, error) {
+	f := Fetched{Next: offset, Bounds: Bounds{Start: p.LogStartOffset, LSO: p.LastStableOffset, HW: p.HighWatermark}}
+	switch err := kerr.ErrorForCode(p.ErrorCode); {
+	case errors.Is(err, kerr.OffsetOutOfRange):
+		return f, ErrOutOfRange
+	case err != nil:
+		return f, err
+	}
+	fp, next := kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{
+		Offset: offset, IsolationLevel: kgo.ReadCommitted(), Topic: r.topic.Name, Partition: r.partition,
+	}, p, r.decompressor, nil)
+	if fp.Err != nil {
+		return f, fp.Err
+	}
+	f.Records, f.Next = fp.Records, max(next, offset)
+	return f, nil
+}
+
+func (r *Reader) findLeader(ctx context.Context) error {
+	if r.leader >= 0 {
+		return nil
+	}
+	req := kmsg.NewPtrMetadataRequest()
+	t := kmsg.NewMetadataRequestTopic()
+	t.Topic = kmsg.StringPtr(r.topic.Name)
+	req.Topics = append(req.Topics, t)
+	resp, err := req.RequestWith(ctx, r.cluster.cl)
+	if err != nil {
+		return err
+	}
+	for _, t := range resp.Topics {
+		for _, p := range t.Partitions {
+			if p.Partition == r.partition && p.Leader >= 0 {
+				r.leader = p.Leader
+				return nil
+			}
+		}
+	}
+	return kerr.LeaderNotAvailable
+}
+
+// First returns the offset of the first committed record, or marker, at or after an offset: the proof of a gap (R4).
+// It is next where the partition holds nothing from offset up to next.
+func (r *Reader) First(ctx context.Context, offset, next int64) (int64, error) {
+	for offset < next {
+		f, err := r.Fetch(ctx, offset)
+		if err != nil {
+			return 0, err
+		}
+		if len(f.Records) > 0 {
+			return min(f.Records[0].Offset, next), nil
+		}
+		if f.Next == offset {
+			return 0, fmt.Errorf("topic %s partition %d: nothing at offset %d, last stable offset %d", r.topic.Name, r.partition, offset, f.Bounds.LSO)
+		}
+		offset = f.Next
+	}
+	return next, nil
+}

@@ -1,0 +1,93 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// MemberConfig is what a membership is made from. The callbacks run one at a time, on the client's goroutine; a
+// partition is given away when Revoked returns.
+type MemberConfig struct {
+	Group          string
+	InstanceID     string
+	Topic          string // the first input; its partitions stand for the tasks
+	SessionTimeout time.Duration
+	Assigned       func(partitions []int32)
+	Revoked        func(partitions []int32) // still owned until it returns
+	Lost           func(partitions []int32) // not owned any more
+}
+
+// Member is a static member of a consumer group. Its client only holds the membership: it fetches nothing.
+type Member struct {
+	cfg MemberConfig
+	cl  *kgo.Client
+}
+
+// Join makes the client; it joins in the background.
+func (c *Cluster) Join(cfg MemberConfig) (*Member, error) {
+	m := &Member{cfg: cfg}
+	pick := func(fn func([]int32)) func(context.Context, *kgo.Client, map[string][]int32) {
+		return func(_ context.Context, _ *kgo.Client, parts map[string][]int32) {
+			if ps := parts[cfg.Topic]; len(ps) > 0 {
+				fn(ps)
+			}
+		}
+	}
+	cl, err := kgo.NewClient(c.cfg.opts(
+		kgo.ConsumerGroup(cfg.Group),
+		kgo.InstanceID(cfg.InstanceID),
+		kgo.ConsumeTopics(cfg.Topic),
+		kgo.Balancers(kgo.CooperativeStickyBalancer()),
+		kgo.SessionTimeout(cfg.SessionTimeout),
+		kgo.RebalanceTimeout(max(60*time.Second, 2*cfg.SessionTimeout)),
+		kgo.HeartbeatInterval(max(cfg.SessionTimeout/10, 100*time.Millisecond)),
+		kgo.DisableAutoCommit(),
+		kgo.OnPartitionsAssigned(pick(cfg.Assigned)),
+		kgo.OnPartitionsRevoked(pick(cfg.Revoked)),
+		kgo.OnPartitionsLost(pick(cfg.Lost)),
+	)...)
+	if err != nil {
+		return nil, err
+	}
+	cl.PauseFetchTopics(cfg.Topic)
+	m.cl = cl
+	return m, nil
+}
+
+// Membership is the current one.
+func (m *Member) Membership() Membership {
+	id, generation := m.cl.GroupMetadata()
+	return Membership{Group: m.cfg.Group, MemberID: id, Generation: generation, InstanceID: m.cfg.InstanceID}
+}
+
+// ErrInstanceFenced says that another process holds the same instance id (R13).
+var ErrInstanceFenced = errors.New("another process joined the group with the same instance id")
+
+// Watch returns when the membership cannot go on, or ctx is done.
+func (m *Member) Watch(ctx context.Context) error {
+	for {
+		fetches := m.cl.PollFetches(ctx)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		for _, e := range fetches.Errors() {
+			switch {
+			case errors.Is(e.Err, kerr.FencedInstanceID):
+				return fmt.Errorf("%w: group %s, instance %s", ErrInstanceFenced, m.cfg.Group, m.cfg.InstanceID)
+			case IsAuthorization(e.Err):
+				return fmt.Errorf("join group %s: %w", m.cfg.Group, e.Err)
+			}
+		}
+	}
+}
+
+// Leave leaves the group, which a static member's Close does not.
+func (m *Member) Leave(ctx context.Context) error { return m.cl.LeaveGroupContext(ctx) }
+
+// Close closes the client and keeps the membership.
+func (m *Member) Close() { m.cl.CloseAllowingRebalance() }

@@ -1,0 +1,163 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// Bounds are the offsets of one partition.
+type Bounds struct {
+	Start int64 // the first there is
+	LSO   int64 // last stable offset: what a read-committed reader can reach
+	HW    int64 // high watermark
+}
+
+// Bounds asks for the offsets of a topic's partitions. It is answered whole or not at all.
+func (c *Cluster) Bounds(ctx context.Context, topic string) (map[int32]Bounds, error) {
+	all := map[int32]Bounds{}
+	for _, ask := range []struct {
+		list func(context.Context, ...string) (kadm.ListedOffsets, error)
+		set  func(*Bounds, int64)
+	}{
+		// The high watermark is read before anything that depends on it (R5).
+		{c.adm.ListEndOffsets, func(b *Bounds, o int64) { b.HW = o }},
+		{c.adm.ListCommittedOffsets, func(b *Bounds, o int64) { b.LSO = o }},
+		{c.adm.ListStartOffsets, func(b *Bounds, o int64) { b.Start = o }},
+	} {
+		listed, err := ask.list(ctx, topic)
+		if err == nil {
+			err = listed.Error()
+		}
+		if err != nil {
+			return nil, fmt.Errorf("list offsets of topic %s: %w", topic, err)
+		}
+		for p, l := range listed[topic] {
+			b := all[p]
+			ask.set(&b, l.Offset)
+			all[p] = b
+		}
+	}
+	return all, nil
+}
+
+// Committed is a group's committed offset of one partition.
+type Committed struct {
+	Offset   int64 // -1: none
+	Metadata string
+	Err      error // ErrUnstable: a transaction that may change it is open
+}
+
+// ErrUnstable says that an offset cannot be told yet, since a transaction that commits it has not ended.
+var ErrUnstable = errors.New("a transaction on the committed offset is open")
+
+// Committed asks for the group's committed offsets of a topic, stable ones only (R5): partition by partition, so that
+// an open transaction on one holds up no other.
+func (c *Cluster) Committed(ctx context.Context, group, topic string, partitions []int32) (map[int32]Committed, error) {
+	listed, err := c.adm.FetchOffsetsForTopics(kadm.RequireStable(ctx), group, topic)
+	if err != nil && !errors.Is(err, kerr.UnstableOffsetCommit) {
+		return nil, fmt.Errorf("fetch offsets of group %s: %w", group, err)
+	}
+	answer := map[int32]Committed{}
+	for _, p := range partitions {
+		got, ok := listed.Lookup(topic, p)
+		switch {
+		case errors.Is(err, kerr.UnstableOffsetCommit), ok && errors.Is(got.Err, kerr.UnstableOffsetCommit):
+			answer[p] = Committed{Offset: -1, Err: ErrUnstable}
+		case ok && got.Err != nil:
+			answer[p] = Committed{Offset: -1, Err: fmt.Errorf("fetch offset of group %s, topic %s partition %d: %w", group, topic, p, got.Err)}
+		case !ok || got.At < 0:
+			answer[p] = Committed{Offset: -1}
+		default:
+			answer[p] = Committed{Offset: got.At, Metadata: got.Metadata}
+		}
+	}
+	return answer, nil
+}
+
+// Membership is who commits: the fence that the group's coordinator checks (R2).
+type Membership struct {
+	Group      string
+	MemberID   string
+	Generation int32
+	InstanceID string
+}
+
+// ErrNoMember says that there is no membership to commit under. The broker takes a commit without one unfenced, so none
+// is ever sent (R2).
+var ErrNoMember = errors.New("not a member of the group")
+
+func (m Membership) check() error {
+	if m.MemberID == "" || m.Generation < 0 {
+		return ErrNoMember
+	}
+	return nil
+}
+
+// Offset is one to commit.
+type Offset struct {
+	Topic     Topic
+	Partition int32
+	Offset    int64
+	Metadata  string
+}
+
+// Commit commits offsets outside of any transaction. An error that is not certain to have changed nothing is treated by
+// the caller like one that did.
+func (c *Cluster) Commit(ctx context.Context, m Membership, offsets []Offset) error {
+	if err := m.check(); err != nil {
+		return err
+	}
+	req := kmsg.NewPtrOffsetCommitRequest()
+	req.Group, req.MemberID, req.Generation = m.Group, m.MemberID, m.Generation
+	if m.InstanceID != "" {
+		req.InstanceID = &m.InstanceID
+	}
+	at := map[string]int{}
+	for _, o := range offsets {
+		i, ok := at[o.Topic.Name]
+		if !ok {
+			i = len(req.Topics)
+			at[o.Topic.Name] = i
+			t := kmsg.NewOffsetCommitRequestTopic()
+			t.Topic, t.TopicID = o.Topic.Name, topicID(o.Topic.ID)
+			req.Topics = append(req.Topics, t)
+		}
+		p := kmsg.NewOffsetCommitRequestTopicPartition()
+		p.Partition, p.Offset, p.Metadata = o.Partition, o.Offset, &o.Metadata
+		req.Topics[i].Partitions = append(req.Topics[i].Partitions, p)
+	}
+	resp, err := req.RequestWith(ctx, c.cl)
+	if err != nil {
+		return fmt.Errorf("commit offsets: %w", err)
+	}
+	for _, t := range resp.Topics {
+		for _, p := range t.Partitions {
+			if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
+				return fmt.Errorf("commit offset of partition %d: %w", p.Partition, err)
+			}
+		}
+	}
+	return nil
+}
+
+func topicID(hex string) (id [16]byte) {
+	if len(hex) != 32 {
+		return id
+	}
+	for i := range id {
+		id[i] = nibble(hex[2*i])<<4 | nibble(hex[2*i+1])
+	}
+	return id
+}
+
+func nibble(c byte) byte {
+	if c >= 'a' {
+		return c - 'a' + 10
+	}
+	return c - '0'
+}

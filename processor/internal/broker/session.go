@@ -1,0 +1,275 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/penstock/penstock/processor/internal/topology"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kversion"
+)
+
+// SessionConfig is what a session is made from.
+type SessionConfig struct {
+	TransactionalID    string // empty: no transactions, an idempotent producer
+	TransactionTimeout time.Duration
+	Inputs             []Topic
+	Direct             []Topic // topics whose records name their partition: changelogs, dead letters
+	Linger             time.Duration
+	BatchBytes         func(topic string) int32 // bound of a batch, by topic
+}
+
+// Session is one worker's client. It reads partitions directly, at offsets that its owner chose, and produces. After
+// any error from its methods it is spoiled: close it and make another (R3). It is used by one goroutine.
+type Session struct {
+	cluster *Cluster
+	cfg     SessionConfig
+	cl      *kgo.Client
+	inputs  map[string]int
+	v2      bool // transaction.version >= 2
+
+	slab    []kgo.Record // records of this transaction; free again after Flush
+	used    int
+	slabs   [][]kgo.Record
+	slabAt  int
+	failed  atomic.Pointer[error] // first produce that failed
+	sent    int                   // records of this transaction
+	record  topology.Record
+	headers []topology.Header
+	plain   func(*kgo.Record, error)
+}
+
+const slabRecords = 1024
+
+// NewSession makes a client and asks for its producer id, which ends whatever transaction a predecessor of the same
+// transactional id left open.
+func (c *Cluster) NewSession(ctx context.Context, cfg SessionConfig) (*Session, error) {
+	s := &Session{cluster: c, cfg: cfg, inputs: map[string]int{}}
+	direct := map[string]bool{}
+	for _, t := range cfg.Direct {
+		direct[t.Name] = true
+	}
+	for i, t := range cfg.Inputs {
+		s.inputs[t.Name] = i
+	}
+	byKey := kgo.StickyKeyPartitioner(nil)
+	opts := c.cfg.opts(
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		kgo.KeepControlRecords(),
+		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
+		kgo.FetchMaxWait(500*time.Millisecond),
+		kgo.FetchMaxPartitionBytes(4<<20),
+		kgo.ProducerLinger(cfg.Linger),
+		kgo.MaxBufferedRecords(1<<18),
+		kgo.RecordPartitioner(&partitioner{direct, byKey}),
+	)
+	if cfg.BatchBytes != nil {
+		opts = append(opts, kgo.ProducerBatchMaxBytesFn(cfg.BatchBytes))
+	}
+	if cfg.TransactionalID != "" {
+		v2, err := c.transactionV2(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if s.v2 = v2; !v2 {
+			versions := kversion.Stable()
+			versions.SetMaxKeyVersion(28, 4) // TxnOffsetCommit before KIP-890
+			opts = append(opts, kgo.MaxVersions(versions))
+		}
+		opts = append(opts, kgo.TransactionalID(cfg.TransactionalID), kgo.TransactionTimeout(cfg.TransactionTimeout))
+	}
+	cl, err := kgo.NewClient(opts...)
+	if err != nil {
+		return nil, err
+	}
+	s.cl = cl
+	s.plain = func(_ *kgo.Record, err error) { s.note(err) }
+	if _, _, err := cl.ProducerID(ctx); err != nil {
+		cl.Close()
+		return nil, fmt.Errorf("producer id of %q: %w", cfg.TransactionalID, err)
+	}
+	return s, nil
+}
+
+// Close drops the client without a word to the broker: an open transaction stays open until it is ended by a successor.
+func (s *Session) Close() { s.cl.CloseAllowingRebalance() }
+
+// Add starts reading an input's partition at an offset.
+func (s *Session) Add(input int, partition int32, offset int64) {
+	s.cl.AddConsumePartitions(map[string]map[int32]kgo.Offset{
+		s.cfg.Inputs[input].Name: {partition: kgo.NewOffset().At(offset)},
+	})
+}
+
+// Remove stops reading partitions of all inputs; what was fetched of them is dropped.
+func (s *Session) Remove(partition int32) {
+	m := map[string][]int32{}
+	for _, t := range s.cfg.Inputs {
+		m[t.Name] = []int32{partition}
+	}
+	s.cl.RemoveConsumePartitions(m)
+}
+
+// FetchError is a partition that cannot be read.
+type FetchError struct {
+	Topic     string
+	Partition int32
+	Err       error
+}
+
+func (e *FetchError) Error() string {
+	return fmt.Sprintf("read topic %s partition %d: %v", e.Topic, e.Partition, e.Err)
+}
+
+func (e *FetchError) Unwrap() error { return e.Err }
+
+// OutOfRange reports whether the offset read at is not in the partition.
+func (e *FetchError) OutOfRange() bool { return errors.Is(e.Err, kerr.OffsetOutOfRange) }
+
+// Poll calls fn with what was fetched, at most limit records, a marker as a record with control true. It waits for
+// something until ctx is done; a nil ctx waits for nothing. The record is valid during the call, its key, value and
+// headers for as long as they are kept. n is how many records there were.
+func (s *Session) Poll(ctx context.Context, limit int, fn func(r *topology.Record, control bool) error) (n int, err error) {
+	fetches := s.cl.PollRecords(ctx, limit)
+	for _, f := range fetches {
+		for ti := range f.Topics {
+			t := &f.Topics[ti]
+			input, ours := s.inputs[t.Topic]
+			for pi := range t.Partitions {
+				p := &t.Partitions[pi]
+				if p.Err != nil && !errors.Is(p.Err, context.Canceled) && !errors.Is(p.Err, context.DeadlineExceeded) {
+					err = errors.Join(err, &FetchError{t.Topic, p.Partition, p.Err})
+				}
+				if !ours {
+					continue
+				}
+				for _, r := range p.Records {
+					n++
+					if e := fn(s.convert(input, r), r.Attrs.IsControl()); e != nil {
+						return n, e
+					}
+				}
+			}
+		}
+	}
+	return n, err
+}
+
+func (s *Session) convert(input int, r *kgo.Record) *topology.Record {
+	s.record = topology.Record{Input: input, Partition: r.Partition, Offset: r.Offset,
+		Timestamp: r.Timestamp.UnixMilli(), Key: r.Key, Value: r.Value}
+	if len(r.Headers) > 0 {
+		hs := make([]topology.Header, len(r.Headers))
+		for i, h := range r.Headers {
+			hs[i] = topology.Header(h)
+		}
+		s.record.Headers = hs
+	}
+	return &s.record
+}
+
+// Tracker follows the records of one directly addressed partition.
+type Tracker struct {
+	topic     string
+	partition int32
+	end       int64
+	promise   func(*kgo.Record, error)
+}
+
+// Track makes a tracker for a partition.
+func (s *Session) Track(topic string, partition int32) *Tracker {
+	t := &Tracker{topic: topic, partition: partition, end: -1}
+	t.promise = func(r *kgo.Record, err error) {
+		s.note(err)
+		if err == nil {
+			t.end = max(t.end, r.Offset+1)
+		}
+	}
+	return t
+}
+
+// End is the offset after the last record produced through t, -1 if there was none. Valid after Flush.
+func (t *Tracker) End() int64 { return t.end }
+
+// Out is a record to produce.
+type Out struct {
+	Topic     string
+	To        *Tracker // where its partition is given; Topic is not read then
+	Key       []byte
+	Value     []byte
+	Headers   []topology.Header
+	Timestamp int64 // Unix milliseconds
+}
+
+// Produce hands a record to the client. Its bytes must not change until Flush has returned, which also tells of its
+// failure.
+func (s *Session) Produce(o Out) {
+	r := s.newRecord()
+	*r = kgo.Record{Topic: o.Topic, Key: o.Key, Value: o.Value, Timestamp: time.UnixMilli(o.Timestamp)}
+	if len(o.Headers) > 0 {
+		r.Headers = make([]kgo.RecordHeader, len(o.Headers))
+		for i, h := range o.Headers {
+			r.Headers[i] = kgo.RecordHeader(h)
+		}
+	}
+	promise := s.plain
+	if o.To != nil {
+		r.Topic, r.Partition, promise = o.To.topic, o.To.partition, o.To.promise
+	}
+	s.sent++
+	s.cl.Produce(context.Background(), r, promise)
+}
+
+// newRecord takes a record from the slabs, which are used again by the next transaction.
+func (s *Session) newRecord() *kgo.Record {
+	if s.used == len(s.slab) {
+		if s.slabAt == len(s.slabs) {
+			s.slabs = append(s.slabs, make([]kgo.Record, slabRecords))
+		}
+		s.slab, s.used = s.slabs[s.slabAt], 0
+		s.slabAt++
+	}
+	r := &s.slab[s.used]
+	s.used++
+	return r
+}
+
+func (s *Session) note(err error) {
+	if err != nil {
+		s.failed.CompareAndSwap(nil, &err)
+	}
+}
+
+// Sent is how many records were produced since the last End.
+func (s *Session) Sent() int { return s.sent }
+
+// Flush waits until every record is acknowledged and returns the first failure.
+func (s *Session) Flush(ctx context.Context) error {
+	if err := s.cl.Flush(ctx); err != nil {
+		return fmt.Errorf("flush: %w", err)
+	}
+	if p := s.failed.Load(); p != nil {
+		return fmt.Errorf("produce: %w", *p)
+	}
+	return nil
+}
+
+// reset makes the transaction's memory free for the next one.
+func (s *Session) reset() { s.slab, s.used, s.slabAt, s.sent = nil, 0, 0, 0 }
+
+// partitioner sends records of the direct topics where they say, and others by the default rule: murmur2 of the key.
+type partitioner struct {
+	direct map[string]bool
+	byKey  kgo.Partitioner
+}
+
+func (p *partitioner) ForTopic(topic string) kgo.TopicPartitioner {
+	if p.direct[topic] {
+		return kgo.ManualPartitioner().ForTopic(topic)
+	}
+	return p.byKey.ForTopic(topic)
+}

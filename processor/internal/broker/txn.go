@@ -1,0 +1,117 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// Begin opens a transaction; without transactions it does nothing.
+func (s *Session) Begin() error {
+	s.reset()
+	if s.cfg.TransactionalID == "" {
+		return nil
+	}
+	return s.cl.BeginTransaction()
+}
+
+// AddOffsets puts offsets into the open transaction, fenced by the membership. It is called after Flush: beside a first
+// produce it would stall for seconds. At least one record must have been produced.
+func (s *Session) AddOffsets(ctx context.Context, m Membership, offsets []Offset) error {
+	if err := m.check(); err != nil {
+		return err
+	}
+	id, epoch, err := s.cl.ProducerID(ctx)
+	if err != nil {
+		return err
+	}
+	if !s.v2 {
+		if err := s.addGroup(ctx, m.Group, id, epoch); err != nil {
+			return err
+		}
+	}
+	req := kmsg.NewPtrTxnOffsetCommitRequest()
+	req.TransactionalID, req.ProducerID, req.ProducerEpoch = s.cfg.TransactionalID, id, epoch
+	req.Group, req.MemberID, req.Generation = m.Group, m.MemberID, m.Generation
+	if m.InstanceID != "" {
+		req.InstanceID = &m.InstanceID
+	}
+	at := map[string]int{}
+	for _, o := range offsets {
+		i, ok := at[o.Topic.Name]
+		if !ok {
+			i = len(req.Topics)
+			at[o.Topic.Name] = i
+			t := kmsg.NewTxnOffsetCommitRequestTopic()
+			t.Topic, t.TopicID = o.Topic.Name, topicID(o.Topic.ID)
+			req.Topics = append(req.Topics, t)
+		}
+		p := kmsg.NewTxnOffsetCommitRequestTopicPartition()
+		p.Partition, p.Offset, p.Metadata = o.Partition, o.Offset, &o.Metadata
+		req.Topics[i].Partitions = append(req.Topics[i].Partitions, p)
+	}
+	resp, err := req.RequestWith(ctx, s.cl)
+	if err != nil {
+		return fmt.Errorf("add offsets to the transaction: %w", err)
+	}
+	for _, t := range resp.Topics {
+		for _, p := range t.Partitions {
+			if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
+				return fmt.Errorf("add offset of partition %d to the transaction: %w", p.Partition, err)
+			}
+		}
+	}
+	return nil
+}
+
+// addGroup is what transaction.version 1 needs before offsets.
+func (s *Session) addGroup(ctx context.Context, group string, id int64, epoch int16) error {
+	req := kmsg.NewPtrAddOffsetsToTxnRequest()
+	req.TransactionalID, req.ProducerID, req.ProducerEpoch, req.Group = s.cfg.TransactionalID, id, epoch, group
+	resp, err := req.RequestWith(ctx, s.cl)
+	if err == nil {
+		err = kerr.ErrorForCode(resp.ErrorCode)
+	}
+	if err != nil {
+		return fmt.Errorf("add group %s to the transaction: %w", group, err)
+	}
+	return nil
+}
+
+// ErrNothingSent says that a transaction without a record was to be committed: the client would send nothing, its
+// offsets included.
+var ErrNothingSent = errors.New("a transaction without records cannot commit")
+
+// Commit ends the transaction. Only nil means that it is committed (R3).
+func (s *Session) Commit(ctx context.Context) error {
+	if s.cfg.TransactionalID == "" {
+		return nil
+	}
+	if s.sent == 0 {
+		return ErrNothingSent
+	}
+	if err := s.cl.EndTransaction(ctx, kgo.TryCommit); err != nil {
+		return fmt.Errorf("end the transaction: %w", err)
+	}
+	return nil
+}
+
+// IsFenced reports whether an error says that another holder of the same transactional or instance id took over.
+func IsFenced(err error) bool {
+	return errors.Is(err, kerr.ProducerFenced) || errors.Is(err, kerr.InvalidProducerEpoch) || errors.Is(err, kerr.FencedInstanceID)
+}
+
+// IsAuthorization reports whether an error says that a right is missing.
+func IsAuthorization(err error) bool {
+	for _, e := range []error{kerr.TopicAuthorizationFailed, kerr.GroupAuthorizationFailed, kerr.ClusterAuthorizationFailed,
+		kerr.TransactionalIDAuthorizationFailed, kerr.SaslAuthenticationFailed} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}

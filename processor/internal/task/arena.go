@@ -1,0 +1,38 @@
+package task
+
+// arenaChunk is the size of an arena's chunk in bytes; larger values get a chunk of their own.
+const arenaChunk = 256 << 10
+
+// Arena holds the bytes of one transaction's effects. Slices stay valid until Reset.
+type Arena struct {
+	chunks [][]byte // all of arenaChunk bytes
+	used   int      // chunks in use
+	free   []byte   // rest of the last chunk in use
+}
+
+// Copy returns a copy of b that lives until Reset.
+func (a *Arena) Copy(b []byte) []byte {
+	if len(b) > len(a.free) {
+		if len(b) > arenaChunk/4 {
+			return append([]byte(nil), b...)
+		}
+		a.grow()
+	}
+	p := a.free[:len(b):len(b)]
+	a.free = a.free[len(b):]
+	copy(p, b)
+	return p
+}
+
+func (a *Arena) grow() {
+	if a.used == len(a.chunks) {
+		a.chunks = append(a.chunks, make([]byte, arenaChunk))
+	}
+	a.free = a.chunks[a.used]
+	a.used++
+}
+
+// Reset makes the memory usable again. Nobody may hold a slice of it.
+func (a *Arena) Reset() {
+	a.used, a.free = 0, nil
+}

@@ -1,0 +1,94 @@
+package task
+
+import "bytes"
+
+// Prepare adds what the commit needs to the effects: one changelog record for each key that changed, none for one that
+// came and went within the transaction, and the emissions that were held back.
+func (t *Task) Prepare() {
+	for _, e := range t.held {
+		if e.Kind == Output {
+			t.effects = append(t.effects, e)
+		}
+	}
+	clear(t.held)
+	t.held = t.held[:0]
+	clear(t.latest)
+	for state, tb := range t.tables {
+		for _, e := range tb.touched {
+			if !e.changed() {
+				continue
+			}
+			var value []byte
+			if e.phase == phaseSet {
+				value = t.cfg.Arena.Copy(e.pending)
+				if value == nil {
+					value = []byte{}
+				}
+			}
+			t.effects = append(t.effects, Effect{Kind: Changelog, Index: state, Key: []byte(e.key), Value: value, Timestamp: t.now})
+		}
+	}
+}
+
+// changed reports whether the transaction leaves the entry different from its committed value.
+func (e *entry) changed() bool {
+	switch e.phase {
+	case phaseSet:
+		return !e.exists || !bytes.Equal(e.value, e.pending)
+	case phaseRemoved:
+		return e.exists
+	}
+	return false
+}
+
+// Keep makes the transaction's changes the committed state. It is called only after the broker confirmed the end of the
+// transaction (R3). changelog holds, by state, the offset after the last record that the transaction wrote there, or -1.
+func (t *Task) Keep(changelog []int64, now int64) {
+	for _, tb := range t.tables {
+		for _, e := range tb.touched {
+			e.touched = false
+			if e.changed() {
+				tb.keep(e)
+			}
+			e.phase = phaseNone
+		}
+		clear(tb.touched)
+		tb.touched = tb.touched[:0]
+	}
+	for i, end := range changelog {
+		t.changelog[i] = max(t.changelog[i], end)
+	}
+	copy(t.committed, t.next)
+	t.refreshed = now
+	t.evict()
+}
+
+func (tb *table) keep(e *entry) {
+	before := cap(e.value) + cap(e.pending)
+	if e.phase == phaseSet {
+		e.value, e.pending, e.exists = e.pending, e.value[:0], true
+	} else {
+		e.value, e.exists = e.value[:0], false
+	}
+	tb.bytes += cap(e.value) + cap(e.pending) - before
+	if !e.dirty {
+		e.dirty = true
+		tb.dirty = append(tb.dirty, e)
+	}
+}
+
+// Abort drops the overlay, the effects, and the offsets passed since the last commit.
+func (t *Task) Abort() {
+	for _, tb := range t.tables {
+		for _, e := range tb.touched {
+			e.touched, e.phase = false, phaseNone
+		}
+		clear(tb.touched)
+		tb.touched = tb.touched[:0]
+	}
+	t.ClearEffects()
+	clear(t.held)
+	t.held = t.held[:0]
+	clear(t.latest)
+	copy(t.next, t.committed)
+}

@@ -1,0 +1,148 @@
+package task
+
+import "encoding/binary"
+
+// table is one state of one task: the overlay and the committed cache in one map, so that a record costs one lookup.
+//
+// Invariant (R1): value, exists and dirty change in Keep alone, that is by committed transactions.
+type table struct {
+	prefix  []byte // of its keys in the store
+	keyBuf  []byte
+	entries map[string]*entry
+	ring    []*entry // all entries, for the eviction's hand
+	hand    int
+	bytes   int // estimate of the memory in use
+
+	touched []*entry // changed in this transaction
+	dirty   []*entry // committed but not yet frozen
+}
+
+type phase uint8
+
+const (
+	phaseNone    phase = iota // nothing pending
+	phaseSet                  // pending is the new value
+	phaseRemoved              // the value is to be removed
+)
+
+// entry is one key's value.
+type entry struct {
+	key     string
+	value   []byte // committed
+	pending []byte // overlay, where phase is phaseSet; its memory is reused
+	frozen  uint64 // the freeze that holds the value; the store has it once that is applied
+	recSeq  uint64 // the last record that changed the entry
+	exists  bool   // committed
+	phase   phase
+	touched bool // in table.touched
+	dirty   bool // in table.dirty
+	stored  bool // a freeze wrote the key, or the store was seen to hold it
+	visited bool // since the eviction's hand came by
+}
+
+// entryOverhead is what an entry costs beside its bytes, map and ring included.
+const entryOverhead = 200
+
+type undo struct {
+	entry    *entry
+	phase    phase
+	from, to int // of undoBuf
+}
+
+func newTable(partition int32, state string) *table {
+	return &table{prefix: StatePrefix(partition, state), entries: map[string]*entry{}}
+}
+
+// StatePrefix is what all of a state's keys in the store begin with: the partition in 4 bytes, big endian, the state's
+// name and a zero byte. The record's key follows.
+func StatePrefix(partition int32, state string) []byte {
+	p := binary.BigEndian.AppendUint32(nil, uint32(partition))
+	p = append(p, state...)
+	return append(p, 0)
+}
+
+// PartitionRange is the range of all keys of a partition, its position included.
+func PartitionRange(partition int32) (lower, upper []byte) {
+	return binary.BigEndian.AppendUint32(nil, uint32(partition)), binary.BigEndian.AppendUint32(nil, uint32(partition)+1)
+}
+
+// slot returns the current key's entry of a state, from the cache or the store.
+func (t *Task) slot(state int) (*entry, error) {
+	if e := t.slots[state]; e != nil {
+		return e, nil
+	}
+	tb := t.tables[state]
+	e, ok := tb.entries[string(t.record.Key)]
+	if !ok {
+		var err error
+		if e, err = t.load(tb, t.record.Key); err != nil {
+			return nil, err
+		}
+	}
+	e.visited = true
+	t.slots[state] = e
+	return e, nil
+}
+
+func (t *Task) load(tb *table, key []byte) (*entry, error) {
+	tb.keyBuf = append(append(tb.keyBuf[:0], tb.prefix...), key...)
+	e := &entry{key: string(key)}
+	var err error
+	t.stats.StoreReads++
+	if e.value, e.exists, err = t.cfg.Store.Get(nil, tb.keyBuf); err != nil {
+		return nil, err
+	}
+	e.stored = e.exists
+	tb.entries[e.key] = e
+	tb.ring = append(tb.ring, e)
+	tb.bytes += e.size()
+	return e, nil
+}
+
+func (e *entry) size() int { return entryOverhead + len(e.key) + cap(e.value) + cap(e.pending) }
+
+// touch notes what must be undone if the record is rejected, and puts the entry into the transaction.
+func (t *Task) touch(state int, e *entry) {
+	if e.recSeq != t.recSeq {
+		e.recSeq = t.recSeq
+		from := len(t.undoBuf)
+		if e.phase == phaseSet {
+			t.undoBuf = append(t.undoBuf, e.pending...)
+		}
+		t.undo = append(t.undo, undo{e, e.phase, from, len(t.undoBuf)})
+	}
+	if !e.touched {
+		e.touched = true
+		t.tables[state].touched = append(t.tables[state].touched, e)
+	}
+}
+
+// evict frees entries that the store holds too, least recently used first, until the cache is within its budget.
+func (t *Task) evict() {
+	budget := t.cfg.CacheBytes / len(t.tables)
+	for _, tb := range t.tables {
+		for tries := 2 * len(tb.ring); tb.bytes > budget && tries > 0 && len(tb.ring) > 0; tries-- {
+			if tb.hand >= len(tb.ring) {
+				tb.hand = 0
+			}
+			e := tb.ring[tb.hand]
+			if e.visited || e.dirty || e.touched || e.frozen > t.appliedSeq {
+				e.visited = false
+				tb.hand++
+				continue
+			}
+			tb.drop(tb.hand)
+		}
+	}
+}
+
+// drop removes the entry at ring[i].
+func (tb *table) drop(i int) {
+	e := tb.ring[i]
+	last := len(tb.ring) - 1
+	tb.ring[i] = tb.ring[last]
+	tb.ring[last] = nil
+	tb.ring = tb.ring[:last]
+	tb.bytes -= e.size()
+	delete(tb.entries, e.key)
+}

@@ -1,0 +1,153 @@
+package task
+
+import (
+	"github.com/penstock/penstock/processor/internal/topology"
+)
+
+// Reader is the part of a store that a task uses. Get appends the value of key to dst.
+type Reader interface {
+	Get(dst, key []byte) (value []byte, ok bool, err error)
+}
+
+// BadInput is what happens to a record that is rejected.
+type BadInput int
+
+const (
+	DeadLetter BadInput = iota // it goes to the dead-letter topic, in the same transaction
+	Skip                       // it is counted and passed over
+	Fail                       // the application stops and names the place
+)
+
+// Limits is what the broker takes, found before anything is produced (R9).
+type Limits struct {
+	Outputs    []TopicLimit // by output
+	Changelogs []TopicLimit // by state
+	DeadLetter TopicLimit
+}
+
+// TopicLimit is one topic's. The zero value limits nothing.
+type TopicLimit struct {
+	RecordBytes   int   // of one record, its overhead included
+	TimeBeforeMax int64 // milliseconds a timestamp may lie before the wall clock
+	TimeAfterMax  int64 // and after
+}
+
+// Config is what a task is made from.
+type Config struct {
+	Topology   *topology.Topology
+	Partition  int32
+	Store      Reader
+	Arena      *Arena // effects' bytes; reset by its owner when a transaction is over
+	Limits     Limits
+	BadInput   BadInput
+	CacheBytes int // budget of the committed cache; 0: 32 MiB
+	// Rejected is told of each rejected record, after its effects were undone. May be nil.
+	Rejected func(r *topology.Record, why *topology.Rejection)
+}
+
+// Kind is what an effect is.
+type Kind uint8
+
+const (
+	Output         Kind = iota // Index: into Topology.Outputs
+	Changelog                  // Index: into Topology.States
+	DeadLetterKind             // Index: 0
+)
+
+// Effect is one record to produce in the open transaction. Its bytes are the arena's or the input record's.
+type Effect struct {
+	Kind      Kind
+	Index     int
+	Key       []byte
+	Value     []byte // nil: a tombstone
+	Headers   []topology.Header
+	Timestamp int64 // Unix milliseconds
+}
+
+// Task is one partition of all inputs.
+type Task struct {
+	cfg     Config
+	handler topology.Handler
+	tables  []*table
+
+	// Invariant: committed[i] <= next[i]; they are equal when no transaction touches the task.
+	next      []int64 // by input: the offset expected next (R4)
+	committed []int64 // by input: next at the last commit
+
+	changelog []int64 // by state: position, the offset after the last committed record of this partition's changelog
+
+	now     int64
+	record  *topology.Record
+	slots   []*entry // by state: the current key's entry, nil until asked for
+	undo    []undo
+	undoBuf []byte
+	recSeq  uint64
+
+	effects []Effect
+	latest  map[latestKey]int // into held
+	held    []Effect          // emissions that a later one may replace
+	stats   Stats
+
+	freezeSeq  uint64
+	appliedSeq uint64
+	// refreshed is the wall clock, in Unix milliseconds, at which the state was known to be current (R7).
+	refreshed int64
+}
+
+// Stats counts since the task was opened.
+type Stats struct {
+	Records    uint64 // handled
+	Rejected   uint64
+	StoreReads uint64
+	Checks     uint64 // continuity checks (R4)
+	Violations uint64 // of them failed
+}
+
+// New makes a task at the given position.
+func New(cfg Config, at Position) *Task {
+	if cfg.CacheBytes == 0 {
+		cfg.CacheBytes = 32 << 20
+	}
+	t := &Task{
+		cfg:       cfg,
+		next:      append([]int64(nil), at.Inputs...),
+		committed: append([]int64(nil), at.Inputs...),
+		changelog: append([]int64(nil), at.Changelogs...),
+		slots:     make([]*entry, len(cfg.Topology.States)),
+		latest:    map[latestKey]int{},
+		refreshed: at.Time,
+	}
+	for _, name := range cfg.Topology.States {
+		t.tables = append(t.tables, newTable(cfg.Partition, name))
+	}
+	t.handler = cfg.Topology.Bind(t)
+	return t
+}
+
+// Partition is the input partition, and the changelog's.
+func (t *Task) Partition() int32 { return t.cfg.Partition }
+
+// Next is the offset expected next on an input.
+func (t *Task) Next(input int) int64 { return t.next[input] }
+
+// Moved reports whether a record or marker was passed since the last commit.
+func (t *Task) Moved() bool {
+	for i := range t.next {
+		if t.next[i] != t.committed[i] {
+			return true
+		}
+	}
+	return false
+}
+
+// Stats returns the task's counts.
+func (t *Task) Stats() Stats { return t.stats }
+
+// Effects returns the effects since the last call to ClearEffects.
+func (t *Task) Effects() []Effect { return t.effects }
+
+// ClearEffects forgets the effects, once they are handed to the producer.
+func (t *Task) ClearEffects() {
+	clear(t.effects)
+	t.effects = t.effects[:0]
+}
