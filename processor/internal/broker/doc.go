@@ -52,4 +52,6 @@ type clientLogger struct{ l *slog.Logger }
 
 func (*clientLogger) Level() kgo.LogLevel { return kgo.LogLevelWarn }
 
-func (c *clientLogger) Log(_ kgo.LogLevel, msg string, keyvals ...any) { c.l.Debug("client: "+msg, keyvals...) }
+func (c *clientLogger) Log(_ kgo.LogLevel, msg string, keyvals ...any) {
+	c.l.Debug("client: "+msg, keyvals...)
+}

@@ -1,6 +1,9 @@
 package task
 
-import "bytes"
+import (
+	"bytes"
+	"unsafe"
+)
 
 // Prepare adds what the commit needs to the effects: one changelog record for each key that changed, none for one that
 // came and went within the transaction, and the emissions that were held back.
@@ -25,7 +28,7 @@ func (t *Task) Prepare() {
 					value = []byte{}
 				}
 			}
-			t.effects = append(t.effects, Effect{Kind: Changelog, Index: state, Key: []byte(e.key), Value: value, Timestamp: t.now})
+			t.effects = append(t.effects, Effect{Kind: Changelog, Index: state, Key: unsafe.Slice(unsafe.StringData(e.key), len(e.key)), Value: value, Timestamp: t.now})
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/penstock/penstock/statestore"
 )
@@ -108,4 +109,11 @@ func (t *Task) Position(identity Identity) Position {
 func (t *Task) Applied(seq uint64) {
 	t.appliedSeq = max(t.appliedSeq, seq)
 	t.evict()
+}
+
+// Equal reports whether both identities name the same data.
+func (i Identity) Equal(o Identity) bool {
+	return i.Format == o.Format && i.Cluster == o.Cluster && i.App == o.App && i.Incarnation == o.Incarnation &&
+		i.Partitions == o.Partitions && slices.Equal(i.InputIDs, o.InputIDs) && slices.Equal(i.States, o.States) &&
+		slices.Equal(i.ChangelogIDs, o.ChangelogIDs)
 }

@@ -140,9 +140,6 @@ func (t *Task) Moved() bool {
 	return false
 }
 
-// Stats returns the task's counts.
-func (t *Task) Stats() Stats { return t.stats }
-
 // Effects returns the effects since the last call to ClearEffects.
 func (t *Task) Effects() []Effect { return t.effects }
 
@@ -151,3 +148,13 @@ func (t *Task) ClearEffects() {
 	clear(t.effects)
 	t.effects = t.effects[:0]
 }
+
+// TakeStats returns the counts since the last call.
+func (t *Task) TakeStats() Stats {
+	s := t.stats
+	t.stats = Stats{}
+	return s
+}
+
+// SetCacheBytes changes the budget of the committed cache.
+func (t *Task) SetCacheBytes(n int) { t.cfg.CacheBytes = n }

@@ -61,7 +61,9 @@ type Topology struct {
 }
 
 // ChangelogTopic is the name of the compacted topic that holds a state.
-func (t *Topology) ChangelogTopic(state int) string { return t.ID + "-" + t.States[state] + "-changelog" }
+func (t *Topology) ChangelogTopic(state int) string {
+	return t.ID + "-" + t.States[state] + "-changelog"
+}
 
 // DeadLetterTopic is the name of the topic that receives rejected records.
 func (t *Topology) DeadLetterTopic() string { return t.ID + "-dead-letters" }

@@ -1,0 +1,149 @@
+package engine
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/sasl"
+)
+
+// Config is how and where an App runs. Brokers alone must be set; [Config.Validate] names every fault at once.
+type Config struct {
+	Brokers []string // host:port
+	TLS     *tls.Config
+	SASL    sasl.Mechanism
+
+	// StateDir is this process's own directory. Default: see statedir.DefaultPath.
+	StateDir string
+	// Instance is the static member id, unique in the application. Default: kept in StateDir.
+	Instance string
+	// Workers is how many transactional producers share the partitions. Default: one a core, at least two.
+	Workers int
+	// MemoryBytes bounds the caches and the store together. Default: 64 MiB.
+	MemoryBytes int64
+
+	Guarantee Guarantee
+	BadInput  BadInput
+	From      From // where a partition without a committed offset begins
+
+	// CommitInterval is the longest a transaction lasts while records keep coming. Default: 300 ms. With nothing more
+	// to read it is committed at once.
+	CommitInterval time.Duration
+	// SessionTimeout is how long the group waits for a silent member. Default: 10 s.
+	SessionTimeout time.Duration
+	// TransactionTimeout is how long the broker waits for a silent transaction; at most SessionTimeout, the default.
+	TransactionTimeout time.Duration
+
+	// CreateTopics lets Run create the App's own inputs and outputs where they are missing, with Partitions (default 4)
+	// and ReplicationFactor (default: the broker's). Changelogs and dead letters are created in any case.
+	CreateTopics      bool
+	Partitions        int32
+	ReplicationFactor int16
+
+	// Stay keeps the membership at a stop, for a restart within SessionTimeout without a rebalance.
+	Stay bool
+
+	Logger *slog.Logger // default: slog.Default()
+	// Ready is called when a partition begins to be processed. May be nil.
+	Ready func(partition int32)
+}
+
+// Guarantee is how often a record takes effect.
+type Guarantee int
+
+const (
+	ExactlyOnce Guarantee = iota
+	// AtLeastOnce needs no transactions; after a crash a record's effects may be there twice.
+	AtLeastOnce
+)
+
+// ParseGuarantee reads "exactly-once" or "at-least-once".
+func ParseGuarantee(s string) (Guarantee, error) {
+	return parse[Guarantee]("guarantee", s, "exactly-once", "at-least-once")
+}
+
+// BadInput is what happens to a rejected record.
+type BadInput int
+
+const (
+	DeadLetter BadInput = iota // it goes to APP-dead-letters
+	Skip                       // it is counted, logged and passed over
+	Fail                       // Run returns an error that names the place
+)
+
+// ParseBadInput reads "dlq", "skip" or "fail".
+func ParseBadInput(s string) (BadInput, error) {
+	return parse[BadInput]("bad input", s, "dlq", "skip", "fail")
+}
+
+// From is where a partition without a committed offset begins.
+type From int
+
+const (
+	FromStart From = iota
+	FromEnd
+)
+
+// ParseFrom reads "start" or "end".
+func ParseFrom(s string) (From, error) { return parse[From]("from", s, "start", "end") }
+
+func parse[T ~int](what, s string, names ...string) (T, error) {
+	for i, n := range names {
+		if s == n {
+			return T(i), nil
+		}
+	}
+	return 0, fmt.Errorf("%s %q: use one of %q", what, s, names)
+}
+
+func (c Config) withDefaults() Config {
+	if c.Workers == 0 {
+		c.Workers = max(2, runtime.GOMAXPROCS(0))
+	}
+	if c.MemoryBytes == 0 {
+		c.MemoryBytes = 64 << 20
+	}
+	if c.CommitInterval == 0 {
+		c.CommitInterval = 300 * time.Millisecond
+	}
+	if c.SessionTimeout == 0 {
+		c.SessionTimeout = 10 * time.Second
+	}
+	if c.TransactionTimeout == 0 {
+		c.TransactionTimeout = c.SessionTimeout
+	}
+	if c.Partitions == 0 {
+		c.Partitions = 4
+	}
+	if c.ReplicationFactor == 0 {
+		c.ReplicationFactor = -1
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	return c
+}
+
+// Validate returns every fault of c, joined, or nil.
+func (c Config) Validate() error {
+	c = c.withDefaults()
+	var faults []error
+	bad := func(when bool, format string, args ...any) {
+		if when {
+			faults = append(faults, fmt.Errorf(format, args...))
+		}
+	}
+	bad(len(c.Brokers) == 0, "no brokers: name at least one as host:port")
+	bad(c.Workers < 1 || c.Workers > 256, "workers %d: use 1 to 256", c.Workers)
+	bad(c.MemoryBytes < 16<<20, "memory %d bytes: use at least 16 MiB", c.MemoryBytes)
+	bad(c.CommitInterval < 0, "commit interval %v is negative", c.CommitInterval)
+	bad(c.SessionTimeout < time.Second, "session timeout %v: use at least 1s", c.SessionTimeout)
+	bad(c.TransactionTimeout > c.SessionTimeout, "transaction timeout %v is longer than session timeout %v: a takeover would wait for it", c.TransactionTimeout, c.SessionTimeout)
+	bad(c.CommitInterval > c.TransactionTimeout/2, "commit interval %v is longer than half the transaction timeout %v", c.CommitInterval, c.TransactionTimeout)
+	bad(c.Partitions < 1, "partitions %d: use at least 1", c.Partitions)
+	return errors.Join(faults...)
+}

@@ -1,0 +1,227 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/penstock/penstock/processor"
+	"github.com/penstock/penstock/processor/internal/broker"
+	"github.com/penstock/penstock/processor/internal/member"
+	"github.com/penstock/penstock/processor/internal/restore"
+	"github.com/penstock/penstock/processor/internal/statedir"
+	"github.com/penstock/penstock/processor/internal/task"
+	"github.com/penstock/penstock/processor/internal/topology"
+	"github.com/penstock/penstock/processor/internal/worker"
+	"github.com/penstock/penstock/statestore"
+	"github.com/penstock/penstock/statestore/pebblestore"
+	"golang.org/x/sync/errgroup"
+)
+
+// Limits of a start and a stop.
+const (
+	startTimeout = 30 * time.Second // of the checks before the group is joined
+	stopTimeout  = 6 * time.Second  // to finish the transactions and leave; then everything is cut
+	topicPoll    = 50 * time.Millisecond
+)
+
+// Run runs an App until ctx is done: it then finishes its transactions, leaves the group and returns nil. It returns an
+// error for a fault that a person must see to; what the brokers do meanwhile is waited for. All its goroutines have ended
+// when it returns.
+func Run(ctx context.Context, app *processor.App, cfg Config) error {
+	topo, err := app.Topology()
+	if err = errors.Join(err, cfg.Validate()); err != nil {
+		return err
+	}
+	cfg = cfg.withDefaults()
+	cfg.Logger = cfg.Logger.With("app", topo.ID)
+	if cfg.StateDir == "" {
+		cfg.StateDir = statedir.DefaultPath(topo.ID)
+	}
+	dir, err := statedir.Open(cfg.StateDir, topo.ID)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	e := &engine{topo: topo, cfg: cfg, dir: dir}
+	if err := e.identify(); err != nil {
+		return err
+	}
+	for {
+		err := e.run(ctx)
+		if !statestore.IsCorrupt(err) || ctx.Err() != nil {
+			return err
+		}
+		aside, asideErr := dir.SetAside()
+		if asideErr != nil {
+			return errors.Join(err, asideErr)
+		}
+		cfg.Logger.Error("the local store is damaged; it is set aside and rebuilt from the changelog", "error", err, "aside", aside)
+	}
+}
+
+// engine is one process's run of an application.
+type engine struct {
+	topo     *topology.Topology
+	cfg      Config
+	dir      *statedir.Dir
+	instance string
+	producer int // highest worker number ever used here, the count of transactional ids to end (R13)
+}
+
+// identify settles the instance id and the workers' ids, and keeps them in the directory.
+func (e *engine) identify() error {
+	id := e.dir.Identity()
+	if e.cfg.Instance != "" {
+		id.Instance = e.cfg.Instance
+	}
+	id.App = e.topo.ID
+	id.Workers = max(id.Workers, e.cfg.Workers)
+	e.instance, e.producer = id.Instance, id.Workers
+	return e.dir.SaveIdentity(id)
+}
+
+func (e *engine) run(ctx context.Context) error {
+	cluster, ts, clusterID, err := e.start(ctx)
+	if err != nil {
+		return err
+	}
+	defer cluster.Close()
+	store, err := pebblestore.Open(e.dir.StorePath(), pebblestore.Options{MemoryBytes: e.cfg.MemoryBytes / 2, Logger: e.cfg.Logger})
+	if err != nil {
+		return fmt.Errorf("open the store in %s: %w", e.dir.StorePath(), err)
+	}
+	err = e.process(ctx, cluster, ts, clusterID, store)
+	if closeErr := store.Close(); err == nil && closeErr != nil && ctx.Err() == nil {
+		err = closeErr
+	}
+	return err
+}
+
+// start reaches the brokers and checks the topics (R10).
+func (e *engine) start(ctx context.Context) (*broker.Cluster, topics, string, error) {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	cluster, err := broker.Connect(ctx, broker.Config{
+		Seeds: e.cfg.Brokers, ClientID: e.topo.ID + "-" + e.instance, TLS: e.cfg.TLS, SASL: e.cfg.SASL, Logger: e.cfg.Logger,
+	})
+	if err != nil {
+		return nil, topics{}, "", err
+	}
+	clusterID, err := cluster.ID(ctx)
+	if err == nil {
+		var ts topics
+		if ts, err = findTopics(ctx, cluster, e.topo, e.cfg); err == nil {
+			return cluster, ts, clusterID, nil
+		}
+	}
+	cluster.Close()
+	return nil, topics{}, "", err
+}
+
+// process runs the workers and the membership until ctx is done or one of them cannot go on.
+func (e *engine) process(ctx context.Context, cluster *broker.Cluster, ts topics, clusterID string, store statestore.Store) error {
+	var group *member.Group
+	joined := make(chan struct{})
+	membership := func() broker.Membership { <-joined; return group.Membership() }
+	flusher := worker.NewFlusher(store)
+	wcfg := worker.Config{
+		Topology: e.topo, Cluster: cluster, Flusher: flusher, Limits: ts.limits(), BadInput: task.BadInput(e.cfg.BadInput),
+		CacheBytes: int(e.cfg.MemoryBytes/2) / e.cfg.Workers, CommitInterval: e.cfg.CommitInterval,
+		Membership: membership, Epoch: func(p int32) uint64 { return group.Epoch(p) },
+		Logger: e.cfg.Logger, Counters: &worker.Counters{}, Ready: e.cfg.Ready,
+		Restore: restore.Config{App: e.topo.ID, States: e.topo.States, ClusterID: clusterID, Cluster: cluster,
+			Inputs: ts.inputs, Changelogs: ts.changelogs, Store: store, FromEnd: e.cfg.From == FromEnd,
+			Logger: e.cfg.Logger, Membership: membership},
+		Session: broker.SessionConfig{TransactionTimeout: e.cfg.TransactionTimeout, Inputs: ts.inputs,
+			Direct: append([]broker.Topic{ts.deadLetters}, ts.changelogs...), Linger: linger, BatchBytes: ts.batchBytes},
+	}
+	workers, err := e.openWorkers(ctx, wcfg, cluster)
+	if err != nil {
+		return err
+	}
+	// hard ends what does not end by itself.
+	hard, cut := context.WithCancel(context.WithoutCancel(ctx))
+	defer cut()
+	flushCtx, stopFlush := context.WithCancel(context.Background())
+	flushed := make(chan struct{})
+	go func() { defer close(flushed); flusher.Run(flushCtx) }()
+	defer func() { stopFlush(); <-flushed }()
+
+	run, soft := errgroup.WithContext(ctx)
+	for _, w := range workers {
+		run.Go(func() error { return w.Run(hard) })
+	}
+	var holders []member.Holder
+	for _, w := range workers {
+		holders = append(holders, w)
+	}
+	group, err = member.Join(member.Config{Cluster: cluster, Group: e.topo.ID, InstanceID: e.instance, Topic: ts.inputs[0].Name,
+		Partitions: ts.inputs[0].Partitions, SessionTimeout: e.cfg.SessionTimeout, Holders: holders, Logger: e.cfg.Logger})
+	if err != nil {
+		cut()
+		return errors.Join(err, run.Wait())
+	}
+	close(joined)
+	run.Go(func() error {
+		err := group.Watch(soft)
+		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+		defer cancel()
+		group.Leave(stop, e.cfg.Stay)
+		cut()
+		if soft.Err() != nil {
+			return nil
+		}
+		return err
+	})
+	return run.Wait()
+}
+
+// linger is how long a record waits for others of its batch. A commit's flush ends the wait.
+const linger = 5 * time.Millisecond
+
+// openWorkers makes the workers and asks for the producer ids of all of them, and of those that ran here before, which
+// ends dead transactions before the group is joined (R13).
+func (e *engine) openWorkers(ctx context.Context, cfg worker.Config, cluster *broker.Cluster) ([]*worker.Worker, error) {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	var workers []*worker.Worker
+	open, ctx := errgroup.WithContext(ctx)
+	for n := range e.producer {
+		c := cfg
+		c.Name = fmt.Sprintf("%s-%s-%d", e.topo.ID, e.instance, n)
+		if e.cfg.Guarantee == ExactlyOnce {
+			c.Session.TransactionalID = c.Name
+		}
+		if n < e.cfg.Workers {
+			w := worker.New(c)
+			workers = append(workers, w)
+			open.Go(func() error { return w.Open(ctx) })
+			continue
+		}
+		open.Go(func() error {
+			s, err := cluster.NewSession(ctx, c.Session)
+			if err == nil {
+				s.Close()
+			}
+			return err
+		})
+	}
+	if err := open.Wait(); err != nil {
+		for _, w := range workers {
+			w.Close()
+		}
+		return nil, err
+	}
+	return workers, nil
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
+}

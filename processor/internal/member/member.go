@@ -1,0 +1,147 @@
+// Package member knows the group: which partitions this process owns, since when without a break, and which worker
+// holds the lease on each.
+package member
+
+import (
+	"context"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/penstock/penstock/processor/internal/broker"
+)
+
+// Holder runs tasks. Acquire returns at once; Release returns when the task is stopped, its state is in the store and
+// nothing of it is cached (R11). commit says whether its open transaction may still be committed.
+type Holder interface {
+	Acquire(partition int32, epoch uint64)
+	Release(partition int32, commit bool)
+	Tasks() int // leases held
+}
+
+// Config is what a Group is made from.
+type Config struct {
+	Cluster        *broker.Cluster
+	Group          string
+	InstanceID     string
+	Topic          string // the first input
+	Partitions     int32
+	SessionTimeout time.Duration
+	Holders        []Holder
+	Logger         *slog.Logger
+}
+
+// Group is this process's membership and the leases under it.
+type Group struct {
+	cfg    Config
+	member *broker.Member
+	// epochs[p] is the ownership epoch of partition p: 0 while it is not owned, and never the same number twice (R2).
+	epochs  []atomic.Uint64
+	counter uint64
+	leases  map[int32]Holder
+	joined  chan struct{} // closed at the first assignment
+	once    bool
+}
+
+// Join joins the group. The holders must be ready for Acquire.
+func Join(cfg Config) (*Group, error) {
+	g := &Group{cfg: cfg, epochs: make([]atomic.Uint64, cfg.Partitions), leases: map[int32]Holder{}, joined: make(chan struct{})}
+	ready := make(chan struct{}) // the callbacks may run before Join has returned
+	wait := func(fn func([]int32)) func([]int32) {
+		return func(ps []int32) { <-ready; fn(ps) }
+	}
+	m, err := cfg.Cluster.Join(broker.MemberConfig{
+		Group: cfg.Group, InstanceID: cfg.InstanceID, Topic: cfg.Topic, SessionTimeout: cfg.SessionTimeout,
+		Assigned: wait(g.assigned), Revoked: wait(g.revoked), Lost: wait(g.lost),
+	})
+	if err != nil {
+		return nil, err
+	}
+	g.member = m
+	close(ready)
+	return g, nil
+}
+
+func (g *Group) assigned(ps []int32) {
+	g.cfg.Logger.Info("partitions assigned", "partitions", ps)
+	if !g.once {
+		g.once = true
+		close(g.joined)
+	}
+	for _, p := range ps {
+		if int(p) >= len(g.epochs) {
+			g.cfg.Logger.Error("a partition was added to the input while running; it is not processed until a restart with a changelog of equal partition count",
+				"topic", g.cfg.Topic, "partition", p, "known_partitions", len(g.epochs))
+			continue
+		}
+		if g.leases[p] != nil {
+			continue
+		}
+		g.counter++
+		g.epochs[p].Store(g.counter)
+		h := g.least()
+		g.leases[p] = h
+		h.Acquire(p, g.counter)
+	}
+}
+
+// least is the holder with the fewest leases.
+func (g *Group) least() Holder {
+	best := g.cfg.Holders[0]
+	for _, h := range g.cfg.Holders[1:] {
+		if h.Tasks() < best.Tasks() {
+			best = h
+		}
+	}
+	return best
+}
+
+func (g *Group) revoked(ps []int32) {
+	g.cfg.Logger.Info("partitions revoked", "partitions", ps)
+	g.release(ps, true)
+	for _, p := range ps {
+		g.disown(p)
+	}
+}
+
+func (g *Group) lost(ps []int32) {
+	g.cfg.Logger.Warn("partitions lost", "partitions", ps)
+	for _, p := range ps {
+		g.disown(p)
+	}
+	g.release(ps, false)
+}
+
+func (g *Group) disown(p int32) {
+	if int(p) < len(g.epochs) {
+		g.epochs[p].Store(0)
+	}
+}
+
+func (g *Group) release(ps []int32, commit bool) {
+	for _, p := range ps {
+		if h := g.leases[p]; h != nil {
+			h.Release(p, commit)
+			delete(g.leases, p)
+		}
+	}
+}
+
+// Epoch is the ownership epoch of a partition, 0 if it is not owned. Safe for concurrent use.
+func (g *Group) Epoch(partition int32) uint64 { return g.epochs[partition].Load() }
+
+// Membership is the current one. Safe for concurrent use.
+func (g *Group) Membership() broker.Membership { return g.member.Membership() }
+
+// Watch returns when the membership cannot go on, or ctx is done.
+func (g *Group) Watch(ctx context.Context) error { return g.member.Watch(ctx) }
+
+// Leave gives all partitions away and, unless stay is set, leaves the group.
+func (g *Group) Leave(ctx context.Context, stay bool) {
+	if !stay {
+		if err := g.member.Leave(ctx); err != nil {
+			g.cfg.Logger.Warn("leave the group", "error", err)
+		}
+	}
+	g.member.Close()
+}

@@ -1,0 +1,325 @@
+// Package restore takes a task over (R5): it finds where the input goes on, checks that the offset, the changelog and
+// the local state belong together (R6), and reads into the store what it lacks.
+package restore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/penstock/penstock/processor/internal/broker"
+	"github.com/penstock/penstock/processor/internal/task"
+	"github.com/penstock/penstock/statestore"
+)
+
+// Config is what the tasks of one application share.
+type Config struct {
+	App        string
+	States     []string
+	ClusterID  string
+	Cluster    *broker.Cluster
+	Inputs     []broker.Topic
+	Changelogs []broker.Topic // by state
+	Store      statestore.Store
+	FromEnd    bool // where a task without a committed offset begins
+	Logger     *slog.Logger
+	// Membership is who commits a first offset.
+	Membership func() broker.Membership
+}
+
+// MismatchError says that things which should belong together do not (R6): nothing was changed.
+type MismatchError struct{ What string }
+
+func (e *MismatchError) Error() string { return e.What }
+
+// Limits of the waits here.
+const (
+	retryMin    = 10 * time.Millisecond
+	retryMax    = time.Second
+	reportAfter = 5 * time.Second
+	// batchRecords bounds one batch for the store, in changelog records.
+	batchRecords = 64 << 10
+	// ageMargin is how much younger than the changelog's delete.retention.ms local state must be (R7).
+	ageMargin = 10 * time.Minute
+)
+
+// Result is a task ready to run.
+type Result struct {
+	Identity task.Identity
+	Position task.Position
+	Restored int64 // changelog records read
+}
+
+// Task takes over one partition. It returns a *MismatchError, an error of the store, or ctx's; it retries all else.
+func Task(ctx context.Context, cfg Config, partition int32) (Result, error) {
+	r := &run{Config: cfg, partition: partition, log: cfg.Logger.With("partition", partition)}
+	inputs, mark, err := r.inputs(ctx)
+	if err != nil {
+		return Result{}, err
+	}
+	identity := cfg.Identity(mark.Incarnation)
+	at, err := r.local(ctx, identity)
+	if err != nil {
+		return Result{}, err
+	}
+	at.Inputs = inputs
+	began := time.Now()
+	for state := range cfg.Changelogs {
+		if err := r.changelog(ctx, state, &at); err != nil {
+			return Result{}, err
+		}
+	}
+	if r.restored > 0 {
+		r.log.Info("restored", "records", r.restored, "took", time.Since(began).Round(time.Millisecond))
+	}
+	at.Time = time.Now().UnixMilli()
+	return Result{identity, at, r.restored}, nil
+}
+
+// Identity is that of the tasks' local state.
+func (c Config) Identity(incarnation int) task.Identity {
+	id := task.Identity{Format: 1, Cluster: c.ClusterID, App: c.App, Incarnation: incarnation, States: c.States}
+	for _, t := range c.Inputs {
+		id.InputIDs = append(id.InputIDs, t.ID)
+		id.Partitions = int(t.Partitions)
+	}
+	for _, t := range c.Changelogs {
+		id.ChangelogIDs = append(id.ChangelogIDs, t.ID)
+	}
+	return id
+}
+
+type run struct {
+	Config
+	partition int32
+	log       *slog.Logger
+	restored  int64
+}
+
+// inputs returns the offsets to go on from, with their mark; a task without any gets its first ones, marked.
+func (r *run) inputs(ctx context.Context) ([]int64, Mark, error) {
+	offsets := make([]int64, len(r.Inputs))
+	var mark Mark
+	for i, topic := range r.Inputs {
+		c, err := r.committed(ctx, topic)
+		if err != nil {
+			return nil, mark, err
+		}
+		if c.Offset >= 0 {
+			m, err := r.checkMark(topic, c)
+			if err != nil {
+				return nil, mark, err
+			}
+			offsets[i], mark = c.Offset, m
+			continue
+		}
+		if offsets[i], mark, err = r.first(ctx, topic); err != nil {
+			return nil, mark, err
+		}
+	}
+	return offsets, mark, nil
+}
+
+func (r *run) committed(ctx context.Context, topic broker.Topic) (c broker.Committed, err error) {
+	err = r.retry(ctx, "fetch the committed offset", func() error {
+		all, err := r.Cluster.Committed(ctx, r.App, topic.Name, []int32{r.partition})
+		if err != nil {
+			return err
+		}
+		c = all[r.partition]
+		return c.Err
+	})
+	return c, err
+}
+
+// first commits a task's first offset, with its mark, before any transaction does.
+func (r *run) first(ctx context.Context, topic broker.Topic) (offset int64, mark Mark, err error) {
+	mark = r.mark(1)
+	for state, changelog := range r.Changelogs {
+		b, err := r.bounds(ctx, changelog)
+		if err != nil {
+			return 0, mark, err
+		}
+		if b.HW > 0 {
+			return 0, mark, &MismatchError{fmt.Sprintf("group %s has no committed offset for topic %s partition %d, but changelog %s holds records up to offset %d: the offset expired or was deleted; state %q would be summed twice. Run penstock reset, or use another --app",
+				r.App, topic.Name, r.partition, changelog.Name, b.HW, r.States[state])}
+		}
+	}
+	b, err := r.bounds(ctx, topic)
+	if err != nil {
+		return 0, mark, err
+	}
+	offset = b.Start
+	if r.FromEnd {
+		offset = b.LSO
+	}
+	err = r.retry(ctx, "commit the first offset", func() error {
+		return r.Cluster.Commit(ctx, r.Membership(), []broker.Offset{{Topic: topic, Partition: r.partition, Offset: offset, Metadata: mark.String()}})
+	})
+	return offset, mark, err
+}
+
+func (r *run) bounds(ctx context.Context, topic broker.Topic) (b broker.Bounds, err error) {
+	err = r.retry(ctx, "list offsets of "+topic.Name, func() error {
+		all, err := r.Cluster.Bounds(ctx, topic.Name)
+		b = all[r.partition]
+		return err
+	})
+	return b, err
+}
+
+// local returns the position of the state in the store. State that is none of this task's, or too old (R7), is wiped.
+func (r *run) local(ctx context.Context, want task.Identity) (task.Position, error) {
+	none := task.Position{Identity: want, Changelogs: make([]int64, len(r.Changelogs))}
+	at, ok, err := task.ReadPosition(r.Store, r.partition)
+	if err != nil {
+		return none, err
+	}
+	if !ok {
+		return none, nil
+	}
+	if why := r.unusable(at, want); why != "" {
+		r.log.Warn("local state is wiped and restored", "why", why)
+		return none, r.wipe()
+	}
+	for state, topic := range r.Changelogs {
+		b, err := r.bounds(ctx, topic)
+		if err != nil {
+			return none, err
+		}
+		switch pos := at.Changelogs[state]; {
+		case pos > b.HW:
+			return none, &MismatchError{fmt.Sprintf("local state of partition %d stands at offset %d of changelog %s, whose end is %d: the changelog lost records. Restore the topic, or run penstock reset",
+				r.partition, pos, topic.Name, b.HW)}
+		case pos < b.Start:
+			r.log.Warn("local state is wiped and restored", "why", "the changelog begins above its position", "topic", topic.Name, "position", pos, "start", b.Start)
+			return none, r.wipe()
+		}
+	}
+	return at, nil
+}
+
+func (r *run) unusable(at task.Position, want task.Identity) string {
+	if !at.Identity.Equal(want) {
+		return fmt.Sprintf("it belongs to %+v, not to %+v", at.Identity, want)
+	}
+	age := time.Since(time.UnixMilli(at.Time))
+	if age < -time.Minute {
+		return "its time lies in the future by " + (-age).Round(time.Second).String()
+	}
+	for _, t := range r.Changelogs {
+		if limit := time.Duration(t.DeleteRetentionMs) * time.Millisecond; limit > 0 && age > limit-min(ageMargin, limit/2) {
+			return fmt.Sprintf("its age of %v comes near delete.retention.ms %v of topic %s", age.Round(time.Second), limit, t.Name)
+		}
+	}
+	return ""
+}
+
+func (r *run) wipe() error {
+	var b statestore.Batch
+	b.DeleteRange(task.PartitionRange(r.partition))
+	return r.Store.Apply(&b)
+}
+
+// changelog reads one state's changelog from at's position until the high watermark that it had at the start is passed.
+func (r *run) changelog(ctx context.Context, state int, at *task.Position) error {
+	topic := r.Changelogs[state]
+	bounds, err := r.bounds(ctx, topic)
+	if err != nil {
+		return err
+	}
+	next := max(at.Changelogs[state], bounds.Start)
+	if next >= bounds.HW {
+		at.Changelogs[state] = next
+		return nil
+	}
+	reader := r.Cluster.Reader(topic, r.partition)
+	prefix := task.StatePrefix(r.partition, r.States[state])
+	var batch statestore.Batch
+	var key []byte
+	progress := time.Now()
+	for next < bounds.HW {
+		f, err := r.fetch(ctx, reader, next)
+		if err != nil {
+			return err
+		}
+		if f.Next == next {
+			if time.Since(progress) > reportAfter {
+				r.log.Warn("restore is held by an open transaction", "topic", topic.Name, "position", next, "target", bounds.HW, "last_stable_offset", f.Bounds.LSO)
+				progress = time.Now()
+			}
+			continue
+		}
+		progress = time.Now()
+		for _, rec := range f.Records {
+			key = append(append(key[:0], prefix...), rec.Key...)
+			if rec.Value == nil {
+				batch.Delete(key)
+			} else {
+				batch.Set(key, rec.Value)
+			}
+		}
+		r.restored += int64(len(f.Records))
+		next = f.Next
+		at.Changelogs[state] = next
+		if err := r.apply(&batch, *at, next >= bounds.HW); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// apply writes a batch and the position it leads to, once it is large enough or the last.
+func (r *run) apply(batch *statestore.Batch, at task.Position, last bool) error {
+	if batch.Len() < batchRecords && !last {
+		return nil
+	}
+	at.Time = time.Now().UnixMilli()
+	task.WritePosition(batch, r.partition, at)
+	if err := r.Store.Apply(batch); err != nil {
+		return err
+	}
+	batch.Reset()
+	return nil
+}
+
+func (r *run) fetch(ctx context.Context, reader *broker.Reader, offset int64) (f broker.Fetched, err error) {
+	err = r.retry(ctx, "read the changelog", func() error {
+		var err error
+		f, err = reader.Fetch(ctx, offset)
+		return err
+	})
+	return f, err
+}
+
+// retry calls fn until it succeeds or cannot any more. It says what it waits for when that takes long.
+func (r *run) retry(ctx context.Context, what string, fn func() error) error {
+	began, wait := time.Now(), retryMin
+	for {
+		err := fn()
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if broker.IsAuthorization(err) {
+			return &MismatchError{fmt.Sprintf("%s of partition %d: %v", what, r.partition, err)}
+		}
+		if errors.Is(err, broker.ErrOutOfRange) {
+			return fmt.Errorf("%s: %w", what, err)
+		}
+		if time.Since(began) > reportAfter {
+			r.log.Warn("waiting to take over a partition", "step", what, "error", err)
+			began = time.Now()
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(wait):
+		}
+		wait = min(2*wait, retryMax)
+	}
+}

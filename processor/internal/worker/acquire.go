@@ -1,0 +1,158 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/penstock/penstock/processor/internal/broker"
+	"github.com/penstock/penstock/processor/internal/restore"
+	"github.com/penstock/penstock/processor/internal/task"
+	"github.com/penstock/penstock/processor/internal/topology"
+	"github.com/penstock/penstock/statestore"
+)
+
+// restoring is a task on its way in: its goroutine fills the store and reports to the inbox.
+type restoring struct {
+	partition int32
+	epoch     uint64
+	cancel    context.CancelFunc
+	done      chan struct{}
+}
+
+// acquire begins to take a task over. The goroutine ends before the task is released.
+func (w *Worker) acquire(ctx context.Context, partition int32, epoch uint64) {
+	ctx, cancel := context.WithCancel(ctx)
+	r := &restoring{partition: partition, epoch: epoch, cancel: cancel, done: make(chan struct{})}
+	w.restores[partition] = r
+	go func() {
+		defer close(r.done)
+		defer cancel()
+		result, err := restore.Task(ctx, w.cfg.Restore, partition)
+		w.inbox.put(restored{r, result, err})
+	}()
+}
+
+// restored opens a task whose state is complete.
+func (w *Worker) restored(ctx context.Context, m restored) error {
+	if w.restores[m.of.partition] != m.of {
+		return nil // released meanwhile
+	}
+	delete(w.restores, m.of.partition)
+	if m.err != nil {
+		return w.restoreFailed(ctx, m)
+	}
+	o := &owned{epoch: m.of.epoch, identity: m.result.Identity, frozenAt: time.Now(),
+		mark: w.cfg.Restore.MarkFor(m.result.Identity.Incarnation)}
+	o.task = task.New(task.Config{
+		Topology: w.cfg.Topology, Partition: m.of.partition, Store: w.cfg.Restore.Store, Arena: &w.arena,
+		Limits: w.cfg.Limits, BadInput: w.cfg.BadInput, Rejected: w.rejected,
+		CacheBytes: max(1<<20, w.cfg.CacheBytes/(len(w.tasks)+1)),
+	}, m.result.Position)
+	w.tasks[m.of.partition] = o
+	w.shareCache()
+	w.track(o)
+	for i := range w.cfg.Topology.Inputs {
+		w.session.Add(i, m.of.partition, o.task.Next(i))
+	}
+	if w.cfg.Ready != nil {
+		w.cfg.Ready(m.of.partition)
+	}
+	return nil
+}
+
+// shareCache gives each task an equal part of the budget.
+func (w *Worker) shareCache() {
+	for _, o := range w.tasks {
+		o.task.SetCacheBytes(w.cfg.CacheBytes / len(w.tasks))
+	}
+}
+
+func (w *Worker) track(o *owned) {
+	o.tracks = o.tracks[:0]
+	for state := range w.cfg.Topology.States {
+		o.tracks = append(o.tracks, w.session.Track(w.cfg.Topology.ChangelogTopic(state), o.task.Partition()))
+	}
+	o.letters = w.session.Track(w.cfg.Topology.DeadLetterTopic(), o.task.Partition())
+}
+
+func (w *Worker) restoreFailed(ctx context.Context, m restored) error {
+	var mismatch *restore.MismatchError
+	switch {
+	case errors.Is(m.err, context.Canceled):
+		return nil
+	case errors.As(m.err, &mismatch), statestore.IsCorrupt(m.err), statestore.IsNoSpace(m.err), errors.Is(m.err, statestore.ErrClosed):
+		return &Fatal{m.err}
+	}
+	w.cfg.Logger.Warn("restore starts over", "partition", m.of.partition, "error", m.err)
+	w.acquire(ctx, m.of.partition, m.of.epoch)
+	return nil
+}
+
+// release stops a task: its transaction is committed where that is allowed, its state goes to the store, and nothing of
+// it stays cached (R11).
+func (w *Worker) release(ctx context.Context, m release) error {
+	if r := w.restores[m.partition]; r != nil {
+		delete(w.restores, m.partition)
+		r.cancel()
+		<-r.done
+		return nil
+	}
+	o := w.tasks[m.partition]
+	if o == nil {
+		return nil
+	}
+	var err error
+	if w.open && o.task.Moved() {
+		if err = w.end(ctx, m.commit); err != nil {
+			w.cfg.Logger.Warn("transaction not committed at the release of a partition", "partition", m.partition, "error", err)
+			w.abort()
+		}
+	}
+	w.drop(m.partition)
+	return err
+}
+
+// end commits or refuses to.
+func (w *Worker) end(ctx context.Context, commit bool) error {
+	if !commit {
+		return errors.New("the partition was lost")
+	}
+	return w.commit(ctx)
+}
+
+// abort drops the overlay of every task.
+func (w *Worker) abort() {
+	w.open = false
+	w.cfg.Counters.Aborts.Add(1)
+	for _, o := range w.tasks {
+		o.task.Abort()
+	}
+}
+
+// drop writes a task's committed state to the store and forgets it.
+func (w *Worker) drop(partition int32) {
+	o := w.tasks[partition]
+	w.session.Remove(partition)
+	delete(w.tasks, partition)
+	w.count(o)
+	err := o.settle()
+	if err == nil {
+		err = w.cfg.Flusher.Now(o.freeze())
+	}
+	if err != nil {
+		// The store lacks these entries and their position alike: the next owner reads them from the changelog.
+		w.cfg.Logger.Warn("state not flushed at release", "partition", partition, "error", err)
+	}
+}
+
+func (w *Worker) rejected(r *topology.Record, why *topology.Rejection) {
+	w.cfg.Counters.Rejected.Add(1)
+	w.cfg.Logger.Warn("record rejected", "topic", w.cfg.Topology.Inputs[r.Input], "partition", r.Partition, "offset", r.Offset,
+		"reason", why.Reason, "error", why.Err)
+}
+
+// reader is the proof of gaps on an input.
+func (w *Worker) reader(input int, partition int32) *broker.Reader {
+	return w.cfg.Cluster.Reader(w.cfg.Session.Inputs[input], partition)
+}

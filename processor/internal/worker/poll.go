@@ -1,0 +1,173 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/penstock/penstock/processor/internal/broker"
+	"github.com/penstock/penstock/processor/internal/task"
+	"github.com/penstock/penstock/processor/internal/topology"
+)
+
+// errBusy ends a poll early: a commit is due inside the batch.
+var errStopPoll = errors.New("stop")
+
+// poll steps what has been fetched. With nothing there it commits an open transaction, or waits.
+func (w *Worker) poll(ctx context.Context) error {
+	n, err := w.session.Poll(nil, pollRecords, w.onRecord(ctx))
+	if err != nil {
+		return w.pollFailed(err)
+	}
+	if n > 0 {
+		return w.produce()
+	}
+	if w.open {
+		if rest := minCommitInterval - time.Since(w.lastCommit); rest > 0 {
+			return w.wait(ctx, rest)
+		}
+		return w.commit(ctx)
+	}
+	return w.wait(ctx, idleWait)
+}
+
+// idleWait bounds a wait for records; the inbox ends it early.
+const idleWait = time.Second
+
+func (w *Worker) wait(ctx context.Context, limit time.Duration) error {
+	ctx2, cancel := w.inbox.waitable(ctx)
+	defer cancel()
+	ctx2, cancel2 := context.WithTimeout(ctx2, limit)
+	defer cancel2()
+	n, err := w.session.Poll(ctx2, pollRecords, w.onRecord(ctx))
+	if err != nil {
+		return w.pollFailed(err)
+	}
+	if n > 0 {
+		return w.produce()
+	}
+	return nil
+}
+
+// onRecord steps one record, or passes a marker.
+func (w *Worker) onRecord(ctx context.Context) func(*topology.Record, bool) error {
+	w.now = time.Now().UnixMilli()
+	return func(r *topology.Record, control bool) error {
+		o := w.tasks[r.Partition]
+		if o == nil || r.Offset < o.task.Next(r.Input) && control {
+			return nil
+		}
+		if err := w.ensureOpen(); err != nil {
+			return err
+		}
+		if control {
+			return w.pass(ctx, o, r)
+		}
+		err := o.task.Step(r, w.now)
+		var gap *task.GapError
+		if errors.As(err, &gap) {
+			if err := w.prove(ctx, o, r, gap); err != nil {
+				return err
+			}
+			err = o.task.Step(r, w.now)
+		}
+		if err != nil {
+			return w.stepFailed(err)
+		}
+		w.records++
+		w.bytes += len(r.Key) + len(r.Value)
+		return w.look(ctx)
+	}
+}
+
+// look reads the clock now and then, and commits inside a batch whose handlers are slow (a transaction never reaches
+// its time-out by our own slowness).
+func (w *Worker) look(ctx context.Context) error {
+	w.clock++
+	if w.clock < clockEvery {
+		return nil
+	}
+	w.clock = 0
+	now := time.Now()
+	w.now = now.UnixMilli()
+	if now.Sub(w.openedAt) < w.cfg.CommitInterval && w.records < transactionRecords && w.bytes < transactionBytes {
+		return nil
+	}
+	if err := w.produce(); err != nil {
+		return err
+	}
+	return w.commit(ctx)
+}
+
+func (w *Worker) pass(ctx context.Context, o *owned, r *topology.Record) error {
+	if r.Offset != o.task.Next(r.Input) {
+		gap := &task.GapError{Topic: w.cfg.Topology.Inputs[r.Input], Partition: r.Partition, Want: o.task.Next(r.Input), Got: r.Offset}
+		if err := w.prove(ctx, o, r, gap); err != nil {
+			return err
+		}
+	}
+	o.task.Pass(r.Input, r.Offset+1)
+	return nil
+}
+
+// prove accepts a gap if a read at the expected offset finds nothing before the record either (R4).
+func (w *Worker) prove(ctx context.Context, o *owned, r *topology.Record, gap *task.GapError) error {
+	if !gap.Ahead() {
+		o.task.Violated()
+		w.cfg.Counters.Violations.Add(1)
+		return gap
+	}
+	first, err := w.reader(r.Input, r.Partition).First(ctx, gap.Want, gap.Got)
+	if errors.Is(err, broker.ErrOutOfRange) {
+		w.cfg.Logger.Error("records were removed by retention before they were processed", "topic", gap.Topic,
+			"partition", gap.Partition, "from", gap.Want, "to", gap.Got)
+		first, err = gap.Got, nil
+	}
+	if err != nil {
+		return err
+	}
+	if first != gap.Got {
+		o.task.Violated()
+		w.cfg.Counters.Violations.Add(1)
+		return fmt.Errorf("%w, although offset %d is there", gap, first)
+	}
+	o.task.Pass(r.Input, gap.Got)
+	return nil
+}
+
+// ensureOpen opens a transaction at its first record and notes under which membership (R2).
+func (w *Worker) ensureOpen() error {
+	if w.open {
+		return nil
+	}
+	if err := w.session.Begin(); err != nil {
+		return err
+	}
+	w.arena.Reset()
+	w.open, w.openedAt = true, time.Now()
+	w.member = w.cfg.Membership().MemberID
+	w.records, w.bytes, w.clock = 0, 0, 0
+	return nil
+}
+
+// due reports whether the open transaction has lasted long enough.
+func (w *Worker) due() bool {
+	return w.open && (time.Since(w.openedAt) >= w.cfg.CommitInterval || w.records >= transactionRecords || w.bytes >= transactionBytes)
+}
+
+func (w *Worker) stepFailed(err error) error {
+	var bad *task.BadInputError
+	if errors.As(err, &bad) {
+		return &Fatal{err}
+	}
+	return err
+}
+
+func (w *Worker) pollFailed(err error) error {
+	var fetch *broker.FetchError
+	if errors.As(err, &fetch) && broker.IsAuthorization(err) {
+		return &Fatal{err}
+	}
+	return err
+}

@@ -1,0 +1,104 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/penstock/penstock/processor/internal/broker"
+	"github.com/penstock/penstock/statestore"
+)
+
+const (
+	recoverMin = 10 * time.Millisecond
+	recoverMax = 2 * time.Second
+	// fencedAgain is how soon a second fencing by somebody else shows a duel (R13).
+	fencedAgain = time.Minute
+)
+
+// recover is the way back from anything but a confirmed commit (R3): the overlay is dropped, the client replaced, and
+// every task taken over again from what Kafka holds.
+func (w *Worker) recover(ctx context.Context, cause error) error {
+	if statestore.IsCorrupt(cause) || statestore.IsNoSpace(cause) {
+		return &Fatal{cause}
+	}
+	if err := w.duel(cause); err != nil {
+		return err
+	}
+	w.cfg.Logger.Warn("transaction dropped; the client is replaced and state caught up from the changelog", "worker", w.cfg.Name, "cause", cause)
+	w.abort()
+	type lease struct {
+		partition int32
+		epoch     uint64
+	}
+	var leases []lease
+	for p, o := range w.tasks {
+		leases = append(leases, lease{p, o.epoch})
+		w.drop(p)
+	}
+	w.session.Close()
+	for wait := recoverMin; ; wait = min(2*wait, recoverMax) {
+		err := w.Open(ctx)
+		if err == nil {
+			break
+		}
+		if broker.IsAuthorization(err) {
+			return &Fatal{err}
+		}
+		w.cfg.Logger.Warn("waiting for the brokers", "worker", w.cfg.Name, "error", err)
+		if err := w.pause(ctx, wait); err != nil {
+			return err
+		}
+	}
+	for _, l := range leases {
+		if w.cfg.Epoch(l.partition) == l.epoch {
+			w.acquire(ctx, l.partition, l.epoch)
+		}
+	}
+	return nil
+}
+
+// pause waits, but answers releases, so that a rebalance is not held up while the brokers are away.
+func (w *Worker) pause(ctx context.Context, d time.Duration) error {
+	wake, cancel := w.inbox.waitable(ctx)
+	defer cancel()
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-wake.Done():
+	case <-t.C:
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	var later []any
+	for _, item := range w.inbox.take() {
+		if _, wantsSession := item.(restored); wantsSession {
+			later = append(later, item)
+			continue
+		}
+		if err := w.answerOne(ctx, item); err != nil {
+			return err
+		}
+	}
+	w.putBack(later)
+	if len(later) > 0 {
+		<-t.C
+	}
+	return nil
+}
+
+// duel tells a fencing by our own slowness, where the transaction timed out, from one by another holder of the id: the
+// second of these within a minute stops the process (R13).
+func (w *Worker) duel(cause error) error {
+	if !broker.IsFenced(cause) || w.open && time.Since(w.openedAt) > w.cfg.Session.TransactionTimeout/2 {
+		return nil
+	}
+	last := w.fencedAt
+	w.fencedAt = time.Now()
+	if last.IsZero() || time.Since(last) > fencedAgain {
+		return nil
+	}
+	return &Fatal{fmt.Errorf("fenced twice within %v by another holder of transactional id %q: two processes use one --instance or a copied state directory. Give each its own (%w)",
+		fencedAgain, w.cfg.Session.TransactionalID, cause)}
+}

@@ -1,0 +1,195 @@
+// Package worker is the loop: one goroutine with one client, several tasks, and one transaction at a time over all of
+// them. Its files stand in the order of the data: inbox, poll, produce, commit, flush; acquire and recover are the ways
+// in and back.
+package worker
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/penstock/penstock/processor/internal/broker"
+	"github.com/penstock/penstock/processor/internal/restore"
+	"github.com/penstock/penstock/processor/internal/task"
+	"github.com/penstock/penstock/processor/internal/topology"
+)
+
+// Config is what a worker is made from.
+type Config struct {
+	Name     string // for the log; the transactional id where there are transactions
+	Topology *topology.Topology
+	Cluster  *broker.Cluster
+	Session  broker.SessionConfig
+	Restore  restore.Config
+	Flusher  *Flusher
+	Limits   task.Limits
+	BadInput task.BadInput
+	// CacheBytes is the budget of all its tasks' caches.
+	CacheBytes int
+
+	CommitInterval time.Duration // under load
+	Membership     func() broker.Membership
+	Epoch          func(partition int32) uint64
+	Logger         *slog.Logger
+	Counters       *Counters
+	// Ready is called when a task begins to run.
+	Ready func(partition int32)
+	// Step is called after each step of a commit; a test stops the worker there by an error. May be nil.
+	Step func(Step) error
+}
+
+// Counters are shared by all workers of a process.
+type Counters struct {
+	Records, Rejected, Commits, Aborts, Checks, Violations, Produced atomic.Int64
+}
+
+// Limits of the loop.
+const (
+	// minCommitInterval is the least time between two commits while there is nothing more to read.
+	minCommitInterval = 8 * time.Millisecond
+	pollRecords       = 8192
+	// clockEvery is how many records are stepped between two looks at the clock, so that slow handlers are committed
+	// in time.
+	clockEvery = 16
+	// transactionRecords bounds a transaction in records, and with it the memory that it pins.
+	transactionRecords = 1 << 18
+	transactionBytes   = 64 << 20
+)
+
+// Worker runs tasks. All its methods but Run may be called from other goroutines.
+type Worker struct {
+	cfg     Config
+	inbox   inbox
+	held    atomic.Int32
+	session *broker.Session
+	tasks   map[int32]*owned
+	arena   task.Arena
+
+	open       bool // a transaction is
+	openedAt   time.Time
+	lastCommit time.Time
+	member     string // captured when the transaction was opened (R2)
+	records    int    // stepped in this transaction
+	bytes      int
+	now        int64
+	clock      int
+	restores   map[int32]*restoring
+	fencedAt   time.Time
+}
+
+// owned is a running task under its lease.
+type owned struct {
+	task     *task.Task
+	epoch    uint64
+	identity task.Identity
+	mark     string
+	tracks   []*broker.Tracker // by state: its changelog partition in this session
+	letters  *broker.Tracker
+	flushing *flushing // the batch under way, nil if none is
+	frozenAt time.Time
+}
+
+// New makes a worker.
+func New(cfg Config) *Worker {
+	return &Worker{cfg: cfg, tasks: map[int32]*owned{}, restores: map[int32]*restoring{}}
+}
+
+// Tasks is how many leases the worker holds.
+func (w *Worker) Tasks() int { return int(w.held.Load()) }
+
+// Fatal is an error after which the process must stop, since going on would be wrong or in vain.
+type Fatal struct{ Err error }
+
+func (e *Fatal) Error() string { return e.Err.Error() }
+func (e *Fatal) Unwrap() error { return e.Err }
+
+// Open makes the worker's session, which ends a dead predecessor's transaction. It is called before the group is
+// joined (R13).
+func (w *Worker) Open(ctx context.Context) error {
+	s, err := w.cfg.Cluster.NewSession(ctx, w.cfg.Session)
+	if err != nil {
+		return err
+	}
+	w.session = s
+	return nil
+}
+
+// Run works until ctx is done and all tasks are released, or until a *Fatal. Leases are released by Release alone: the
+// caller leaves the group, which releases them, and then cancels ctx.
+func (w *Worker) Run(ctx context.Context) error {
+	defer w.Close()
+	for {
+		err := w.turn(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		var fatal *Fatal
+		switch {
+		case err == nil:
+		case errors.As(err, &fatal):
+			return err
+		default:
+			if err := w.recover(ctx, err); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// Close ends a worker that never ran, or is called by Run at its end.
+func (w *Worker) Close() {
+	w.inbox.close()
+	for _, r := range w.restores {
+		r.cancel()
+		<-r.done
+	}
+	if w.session != nil {
+		w.session.Close()
+	}
+}
+
+// turn is one round: what others asked for, then records, then perhaps a commit.
+func (w *Worker) turn(ctx context.Context) error {
+	if err := w.answer(ctx); err != nil {
+		return err
+	}
+	if err := w.poll(ctx); err != nil {
+		return err
+	}
+	if w.due() {
+		if err := w.commit(ctx); err != nil {
+			return err
+		}
+	}
+	return w.flushDue()
+}
+
+func (w *Worker) step(s Step) error {
+	if w.cfg.Step == nil {
+		return nil
+	}
+	return w.cfg.Step(s)
+}
+
+// Step is a point of a commit.
+type Step int
+
+// The steps of a commit, in order.
+const (
+	Prepared     Step = iota // changelog records are handed to the client
+	Flushed                  // all records are acknowledged
+	OffsetsAdded             // the offsets are in the transaction
+	Ended                    // the broker confirmed the commit
+	Kept                     // the overlay is in the cache
+	Frozen                   // a batch left for the store
+	numSteps
+)
+
+var stepNames = [numSteps]string{"prepared", "flushed", "offsets-added", "ended", "kept", "frozen"}
+
+func (s Step) String() string { return stepNames[s] }
+
+// Steps is how many there are.
+const Steps = int(numSteps)
