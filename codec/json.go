@@ -1,0 +1,67 @@
+package codec
+
+import (
+	"bytes"
+	"errors"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/penstock/penstock/codec/decimal"
+)
+
+// JSON is any Go value as JSON by the rules of github.com/go-json-experiment/json: names are case-sensitive; duplicate
+// names, invalid UTF-8, half a surrogate pair and bytes after the value are errors; unknown names are ignored. Blanks
+// and line ends around the value and a UTF-8 byte order mark before it are not data. Map entries are written in the
+// order of their names, so that equal values have equal bytes.
+func JSON[T any]() Codec[T] { return jsonCodec[T]{} }
+
+type jsonCodec[T any] struct{}
+
+func (jsonCodec[T]) Append(dst []byte, v T) ([]byte, error) {
+	buf := bytes.NewBuffer(dst)
+	if err := json.MarshalWrite(buf, &v, json.Deterministic(true)); err != nil {
+		return dst, &Error{ReasonWrongType, err}
+	}
+	return buf.Bytes(), nil
+}
+
+func (jsonCodec[T]) Decode(src []byte) (T, error) {
+	var v T
+	if err := json.Unmarshal(TrimBOM(src), &v); err != nil {
+		var zero T
+		return zero, explainUnmarshal(src, err)
+	}
+	return v, nil
+}
+
+func explainUnmarshal(src []byte, err error) error {
+	if e := CheckJSON(src); e != nil {
+		return e
+	}
+	switch {
+	case errors.Is(err, decimal.ErrRange):
+		return &Error{ReasonAmountRange, err}
+	case errors.Is(err, decimal.ErrSyntax):
+		return &Error{ReasonAmount, err}
+	}
+	return &Error{ReasonWrongType, err}
+}
+
+// CheckJSON returns nil when src is one strict JSON value as [JSON] reads it, else the error that says what is wrong:
+// of reason [ReasonSchemaFraming], [ReasonJSON], [ReasonUTF8] or [ReasonDuplicateName], in this order.
+func CheckJSON(src []byte) error {
+	if err := CheckFraming(src); err != nil {
+		return err
+	}
+	lax := []jsontext.Options{jsontext.AllowInvalidUTF8(true), jsontext.AllowDuplicateNames(true)}
+	for i, reason := range [...]string{ReasonJSON, ReasonUTF8, ReasonDuplicateName} {
+		if _, err := jsontext.AppendFormat(nil, TrimBOM(src), lax[i:]...); err != nil {
+			return &Error{reason, err}
+		}
+	}
+	return nil
+}
+
+// TrimBOM returns src without a UTF-8 byte order mark at its start.
+func TrimBOM(src []byte) []byte { return bytes.TrimPrefix(src, []byte("\xef\xbb\xbf")) }
