@@ -1,0 +1,236 @@
+// Package processortest drives an application in a test, without a broker: records go in, commits, aborts and crashes
+// happen where the test says, and outputs, state and dead letters are read as a committed reader would see them. It runs
+// the step code that production runs.
+package processortest
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/penstock/penstock/processor"
+	"github.com/penstock/penstock/processor/internal/task"
+	"github.com/penstock/penstock/processor/internal/topology"
+	"github.com/penstock/penstock/statestore"
+)
+
+// Record is one record of a topic. A nil Key or Value is a null one.
+type Record struct {
+	Topic     string
+	Offset    int64
+	Key       []byte
+	Value     []byte
+	Headers   map[string]string
+	Timestamp time.Time
+}
+
+// Driver is an application on one partition. It begins at 2024-01-01 00:00 UTC. It is used by one goroutine.
+type Driver struct {
+	t     testing.TB
+	topo  *topology.Topology
+	store *statestore.Memory
+	arena task.Arena
+	task  *task.Task
+	now   time.Time
+
+	inputs     [][]topology.Record // by input
+	changelogs [][]task.Effect     // by state, committed
+	committed  []Record            // outputs and dead letters
+	pending    []task.Effect       // of the open transaction
+	offsets    []int64             // committed, by input
+	known      task.Identity
+}
+
+// New opens an application; a fault of its declaration ends the test.
+func New(t testing.TB, app *processor.App) *Driver {
+	t.Helper()
+	topo, err := app.Topology()
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &Driver{t: t, topo: topo, store: statestore.NewMemory(), now: time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC),
+		inputs: make([][]topology.Record, len(topo.Inputs)), changelogs: make([][]task.Effect, len(topo.States)),
+		offsets: make([]int64, len(topo.Inputs)), known: task.Identity{Format: 1, App: topo.ID, States: topo.States}}
+	d.open()
+	return d
+}
+
+// Send appends a record to an input and handles it in the open transaction.
+func (d *Driver) Send(topic, key, value string) {
+	d.t.Helper()
+	d.SendRecord(Record{Topic: topic, Key: []byte(key), Value: []byte(value)})
+}
+
+// SendRecord is Send for null keys and values, headers and timestamps. A zero Timestamp is the driver's clock.
+func (d *Driver) SendRecord(r Record) {
+	d.t.Helper()
+	input := d.input(r.Topic)
+	if r.Timestamp.IsZero() {
+		r.Timestamp = d.now
+	}
+	in := topology.Record{Input: input, Offset: int64(len(d.inputs[input])), Timestamp: r.Timestamp.UnixMilli(), Key: r.Key, Value: r.Value}
+	for k, v := range r.Headers {
+		in.Headers = append(in.Headers, topology.Header{Key: k, Value: []byte(v)})
+	}
+	d.inputs[input] = append(d.inputs[input], in)
+	d.step(&in)
+}
+
+func (d *Driver) input(topic string) int {
+	d.t.Helper()
+	for i, name := range d.topo.Inputs {
+		if name == topic {
+			return i
+		}
+	}
+	d.t.Fatalf("topic %q is no input of application %q", topic, d.topo.ID)
+	return -1
+}
+
+func (d *Driver) step(r *topology.Record) {
+	d.t.Helper()
+	if err := d.task.Step(r, d.now.UnixMilli()); err != nil {
+		d.t.Fatalf("engine fault at topic %s offset %d: %v", d.topo.Inputs[r.Input], r.Offset, err)
+	}
+	d.collect()
+}
+
+func (d *Driver) collect() {
+	d.pending = append(d.pending, d.task.Effects()...)
+	d.task.ClearEffects()
+}
+
+// Advance moves the wall clock.
+func (d *Driver) Advance(by time.Duration) { d.now = d.now.Add(by) }
+
+// Now is the wall clock.
+func (d *Driver) Now() time.Time { return d.now }
+
+// Commit ends the transaction: its outputs, state and offsets are there for all to see.
+func (d *Driver) Commit() {
+	d.task.Prepare()
+	d.collect()
+	ends := make([]int64, len(d.changelogs))
+	for _, e := range d.pending {
+		e.Value = clone(e.Value)
+		if e.Kind == task.Changelog {
+			d.changelogs[e.Index] = append(d.changelogs[e.Index], e)
+			continue
+		}
+		d.committed = append(d.committed, d.record(e))
+	}
+	for i := range ends {
+		ends[i] = int64(len(d.changelogs[i]))
+	}
+	d.pending = nil
+	for i := range d.offsets {
+		d.offsets[i] = d.task.Next(i)
+	}
+	d.task.Keep(ends, d.now.UnixMilli())
+	d.arena.Reset()
+}
+
+func (d *Driver) record(e task.Effect) Record {
+	r := Record{Topic: d.topo.DeadLetterTopic(), Offset: int64(len(d.committed)), Key: e.Key, Value: e.Value, Timestamp: time.UnixMilli(e.Timestamp).UTC()}
+	if e.Kind == task.Output {
+		r.Topic = d.topo.Outputs[e.Index]
+	}
+	if len(e.Headers) > 0 {
+		r.Headers = map[string]string{}
+	}
+	for _, h := range e.Headers {
+		r.Headers[h.Key] = string(h.Value)
+	}
+	return r
+}
+
+// Abort ends the transaction without effect, and handles its records again in the next one, as the engine does.
+func (d *Driver) Abort() {
+	d.t.Helper()
+	d.pending = nil
+	d.task.Abort()
+	d.replay()
+}
+
+// Flush moves the committed state to the local store, which a Crash keeps.
+func (d *Driver) Flush() {
+	d.t.Helper()
+	var b statestore.Batch
+	seq := d.task.Freeze(&b, d.known)
+	if err := errors.Join(d.store.Apply(&b), d.store.Flush()); err != nil {
+		d.t.Fatal(err)
+	}
+	d.task.Applied(seq)
+}
+
+// Crash stops the process at once and starts it again: the open transaction is lost, the local store is what the last
+// Flush left, and the rest comes from the changelog.
+func (d *Driver) Crash() {
+	d.t.Helper()
+	d.store.Crash()
+	d.restart()
+}
+
+// CrashAndWipe is Crash with the local store lost.
+func (d *Driver) CrashAndWipe() {
+	d.t.Helper()
+	d.store = statestore.NewMemory()
+	d.restart()
+}
+
+func (d *Driver) restart() {
+	d.t.Helper()
+	d.pending = nil
+	d.open()
+	d.replay()
+}
+
+// open makes the task from the store and what the changelog holds beyond it.
+func (d *Driver) open() {
+	d.t.Helper()
+	at, ok, err := task.ReadPosition(d.store, 0)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	if !ok {
+		at = task.Position{Identity: d.known, Changelogs: make([]int64, len(d.changelogs))}
+	}
+	var b statestore.Batch
+	for state, log := range d.changelogs {
+		prefix := task.StatePrefix(0, d.topo.States[state])
+		for _, e := range log[at.Changelogs[state]:] {
+			key := append(append([]byte(nil), prefix...), e.Key...)
+			if e.Value == nil {
+				b.Delete(key)
+			} else {
+				b.Set(key, e.Value)
+			}
+		}
+		at.Changelogs[state] = int64(len(log))
+	}
+	at.Inputs = append([]int64(nil), d.offsets...)
+	task.WritePosition(&b, 0, at)
+	if err := d.store.Apply(&b); err != nil {
+		d.t.Fatal(err)
+	}
+	d.arena.Reset()
+	d.task = task.New(task.Config{Topology: d.topo, Store: d.store, Arena: &d.arena}, at)
+}
+
+// replay handles the records beyond the committed offsets.
+func (d *Driver) replay() {
+	d.t.Helper()
+	for input, records := range d.inputs {
+		for i := d.offsets[input]; i < int64(len(records)); i++ {
+			r := records[i]
+			d.step(&r)
+		}
+	}
+}
+
+func clone(b []byte) []byte {
+	if b == nil {
+		return nil
+	}
+	return append([]byte{}, b...)
+}

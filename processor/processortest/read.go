@@ -1,0 +1,73 @@
+package processortest
+
+import (
+	"github.com/penstock/penstock/codec"
+	"github.com/penstock/penstock/processor/internal/task"
+)
+
+// Output returns the committed records of an output topic, oldest first.
+func (d *Driver) Output(topic string) []Record {
+	var list []Record
+	for _, r := range d.committed {
+		if r.Topic == topic {
+			list = append(list, r)
+		}
+	}
+	return list
+}
+
+// Values decodes the committed records of an output topic.
+func Values[T any](d *Driver, topic string, c codec.Codec[T]) []T {
+	d.t.Helper()
+	var list []T
+	for _, r := range d.Output(topic) {
+		v, err := c.Decode(r.Value)
+		if err != nil {
+			d.t.Fatalf("decode output %s offset %d: %v", topic, r.Offset, err)
+		}
+		list = append(list, v)
+	}
+	return list
+}
+
+// DeadLetters returns the committed records of the dead-letter topic, oldest first.
+func (d *Driver) DeadLetters() []Record { return d.Output(d.topo.DeadLetterTopic()) }
+
+// Changelog returns the committed records of a state's changelog, oldest first; a nil Value is a tombstone.
+func (d *Driver) Changelog(state string) []Record {
+	d.t.Helper()
+	i := d.state(state)
+	var list []Record
+	for offset, e := range d.changelogs[i] {
+		list = append(list, Record{Topic: d.topo.ChangelogTopic(i), Offset: int64(offset), Key: e.Key, Value: e.Value})
+	}
+	return list
+}
+
+// State returns a state's committed values by key, as they are encoded.
+func (d *Driver) State(state string) map[string]string {
+	d.t.Helper()
+	values := map[string]string{}
+	for _, r := range d.Changelog(state) {
+		if r.Value == nil {
+			delete(values, string(r.Key))
+		} else {
+			values[string(r.Key)] = string(r.Value)
+		}
+	}
+	return values
+}
+
+func (d *Driver) state(name string) int {
+	d.t.Helper()
+	for i, s := range d.topo.States {
+		if s == name {
+			return i
+		}
+	}
+	d.t.Fatalf("application %q has no state %q", d.topo.ID, name)
+	return -1
+}
+
+// HeaderReason is the header of a dead letter that holds the reason.
+const HeaderReason = task.HeaderReason

@@ -1,0 +1,41 @@
+// Package statestore keeps bytes by key. A [Store] is a cache of what a changelog holds: it need not be durable at once,
+// but what it keeps over a crash is a prefix of what was applied.
+package statestore
+
+import (
+	"errors"
+	"syscall"
+)
+
+// Store keeps bytes by key, ordered bytewise. It is safe for concurrent use.
+type Store interface {
+	// Get appends the value of key to dst. The result is the caller's.
+	Get(dst, key []byte) (value []byte, ok bool, err error)
+	// Apply applies b atomically. It is visible when Apply returns, and durable after the next Flush that returned nil.
+	// A crash leaves the effect of a prefix of the applied batches. b is the caller's again afterwards.
+	Apply(b *Batch) error
+	// Scan calls fn in key order for lower <= key < upper; a nil upper is the end. The slices are valid during the call
+	// only. An error of fn ends the scan and is returned, ErrStop as nil.
+	Scan(lower, upper []byte, fn func(key, value []byte) error) error
+	// Flush makes everything applied before it durable.
+	Flush() error
+	// Close flushes and closes. Later calls return ErrClosed.
+	Close() error
+}
+
+var (
+	// ErrClosed is returned after Close.
+	ErrClosed = errors.New("the store is closed")
+	// ErrCorrupt says that the store's files cannot be trusted: set them aside and rebuild.
+	ErrCorrupt = errors.New("the store is damaged")
+	// ErrStop ends a Scan without an error.
+	ErrStop = errors.New("stop")
+)
+
+// IsCorrupt reports whether err says that the store must be rebuilt.
+func IsCorrupt(err error) bool { return errors.Is(err, ErrCorrupt) }
+
+// IsNoSpace reports whether err says that the disk, or a quota, is full.
+func IsNoSpace(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+}
