@@ -1,0 +1,139 @@
+package engine_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/penstock/penstock/processor/engine"
+	"github.com/penstock/penstock/processor/session"
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+const (
+	input  = "transactions"
+	output = "session-updates"
+)
+
+// world is an embedded broker with an input, and what the window must make of it.
+type world struct {
+	t        *testing.T
+	cluster  *kfake.Cluster
+	client   *kgo.Client
+	rng      *rand.Rand
+	balances map[string]int
+	want     map[string][]string // by session: its updates
+	sent     int
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(4, input, output))
+	require.NoError(t, err)
+	t.Cleanup(c.Close)
+	cl, err := kgo.NewClient(kgo.SeedBrokers(c.ListenAddrs()...))
+	require.NoError(t, err)
+	t.Cleanup(cl.Close)
+	return &world{t: t, cluster: c, client: cl, rng: rand.New(rand.NewPCG(1, 2)), balances: map[string]int{}, want: map[string][]string{}}
+}
+
+// send produces n transactions and adds what they must yield.
+func (w *world) send(n int) {
+	w.t.Helper()
+	var rs []*kgo.Record
+	for range n {
+		id := "s" + strconv.Itoa(w.rng.IntN(200))
+		win, deposit := w.rng.IntN(100), w.rng.IntN(20) == 0
+		w.balances[id] += win
+		w.want[id] = append(w.want[id], fmt.Sprintf(`{"sessionId":"%s","currentBalance":%d,"depositCurrentBalance":%t}`, id, w.balances[id], deposit))
+		if deposit {
+			delete(w.balances, id)
+		}
+		rs = append(rs, &kgo.Record{Topic: input, Key: []byte(id), Value: fmt.Appendf(nil, `{"sessionId":"%s","winAmount":%d,"deposit":%t}`, id, win, deposit)})
+	}
+	require.NoError(w.t, w.client.ProduceSync(context.Background(), rs...).FirstErr())
+	w.sent += n
+}
+
+// updates reads the output, committed records only, until it holds as many as were sent.
+func (w *world) updates() map[string][]string {
+	w.t.Helper()
+	cl, err := kgo.NewClient(kgo.SeedBrokers(w.cluster.ListenAddrs()...), kgo.ConsumeTopics(output),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	require.NoError(w.t, err)
+	defer cl.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	got, n := map[string][]string{}, 0
+	for n < w.sent && ctx.Err() == nil {
+		cl.PollFetches(ctx).EachRecord(func(r *kgo.Record) {
+			got[string(r.Key)] = append(got[string(r.Key)], string(r.Value))
+			n++
+		})
+	}
+	return got
+}
+
+func (w *world) config(dir string) engine.Config {
+	return engine.Config{Brokers: w.cluster.ListenAddrs(), StateDir: dir, Logger: slog.New(slog.NewTextHandler(testWriter{w.t}, nil)), Workers: 2}
+}
+
+type testWriter struct{ t *testing.T }
+
+func (w testWriter) Write(p []byte) (int, error) {
+	w.t.Log(string(p))
+	return len(p), nil
+}
+
+// start runs the window until stop is called.
+func (w *world) start(cfg engine.Config) (stop func()) {
+	w.t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() {
+		done <- engine.Run(ctx, session.Window(session.Config{ID: "app", Input: input, Output: output}), cfg)
+	}()
+	return func() {
+		w.t.Helper()
+		cancel()
+		select {
+		case err := <-done:
+			require.NoError(w.t, err)
+		case <-time.After(15 * time.Second):
+			w.t.Fatal("the engine does not stop")
+		}
+	}
+}
+
+func TestEveryTransactionYieldsItsUpdate(t *testing.T) {
+	w := newWorld(t)
+	w.send(5000)
+	stop := w.start(w.config(t.TempDir()))
+	w.send(5000)
+	require.Equal(t, w.want, w.updates())
+	stop()
+}
+
+func TestStateIsKeptOverRestarts(t *testing.T) {
+	for _, wipe := range []bool{false, true} {
+		t.Run(fmt.Sprintf("wiped=%v", wipe), func(t *testing.T) {
+			w := newWorld(t)
+			dir := t.TempDir()
+			for range 4 {
+				w.send(3000)
+				stop := w.start(w.config(dir))
+				require.Equal(t, w.want, w.updates())
+				stop()
+				if wipe {
+					dir = t.TempDir()
+				}
+			}
+		})
+	}
+}
