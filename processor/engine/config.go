@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"time"
 
+	"github.com/penstock/penstock/processor/internal/worker"
 	"github.com/twmb/franz-go/pkg/sasl"
 )
 
@@ -50,6 +51,8 @@ type Config struct {
 	Logger *slog.Logger // default: slog.Default()
 	// Ready is called when a partition begins to be processed. May be nil.
 	Ready func(partition int32)
+
+	step func(worker.Step) error // a test's; see worker.Config
 }
 
 // Guarantee is how often a record takes effect.

@@ -130,7 +130,7 @@ func (e *engine) process(ctx context.Context, cluster *broker.Cluster, ts topics
 		Topology: e.topo, Cluster: cluster, Flusher: flusher, Limits: ts.limits(), BadInput: task.BadInput(e.cfg.BadInput),
 		CacheBytes: int(e.cfg.MemoryBytes/2) / e.cfg.Workers, CommitInterval: e.cfg.CommitInterval,
 		Membership: membership, Epoch: func(p int32) uint64 { return group.Epoch(p) },
-		Logger: e.cfg.Logger, Counters: &worker.Counters{}, Ready: e.cfg.Ready,
+		Logger: e.cfg.Logger, Counters: &worker.Counters{}, Ready: e.cfg.Ready, Step: e.cfg.step,
 		Restore: restore.Config{App: e.topo.ID, States: e.topo.States, ClusterID: clusterID, Cluster: cluster,
 			Inputs: ts.inputs, Changelogs: ts.changelogs, Store: store, FromEnd: e.cfg.From == FromEnd,
 			Logger: e.cfg.Logger, Membership: membership},

@@ -71,12 +71,17 @@ func (w *world) updates() map[string][]string {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	got, n := map[string][]string{}, 0
-	for n < w.sent && ctx.Err() == nil {
-		cl.PollFetches(ctx).EachRecord(func(r *kgo.Record) {
-			got[string(r.Key)] = append(got[string(r.Key)], string(r.Value))
-			n++
-		})
+	take := func(r *kgo.Record) {
+		got[string(r.Key)] = append(got[string(r.Key)], string(r.Value))
+		n++
 	}
+	for n < w.sent && ctx.Err() == nil {
+		cl.PollFetches(ctx).EachRecord(take)
+	}
+	// What is there beyond is there too often.
+	ctx, cancel = context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer cancel()
+	cl.PollFetches(ctx).EachRecord(take)
 	return got
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // MemberConfig is what a membership is made from. The callbacks run one at a time, on the client's goroutine; a
@@ -86,8 +87,31 @@ func (m *Member) Watch(ctx context.Context) error {
 	}
 }
 
-// Leave leaves the group, which a static member's Close does not.
-func (m *Member) Leave(ctx context.Context) error { return m.cl.LeaveGroupContext(ctx) }
+// Drain gives all partitions away through Revoked and ends the heartbeats. A static member stays in the group until its
+// session times out.
+func (m *Member) Drain(ctx context.Context) error { return m.cl.LeaveGroupContext(ctx) }
+
+// Leave tells the group that a drained member is gone, which the client does not for a static one.
+func (m *Member) Leave(ctx context.Context) error {
+	id, _ := m.cl.GroupMetadata()
+	if id == "" {
+		return nil
+	}
+	req := kmsg.NewPtrLeaveGroupRequest()
+	req.Group, req.MemberID = m.cfg.Group, id
+	member := kmsg.NewLeaveGroupRequestMember()
+	member.MemberID, member.InstanceID = id, &m.cfg.InstanceID
+	req.Members = append(req.Members, member)
+	resp, err := req.RequestWith(ctx, m.cl)
+	if err != nil {
+		return err
+	}
+	err = kerr.ErrorForCode(resp.ErrorCode)
+	for _, r := range resp.Members {
+		err = errors.Join(err, kerr.ErrorForCode(r.ErrorCode))
+	}
+	return err
+}
 
 // Close closes the client and keeps the membership.
 func (m *Member) Close() { m.cl.CloseAllowingRebalance() }

@@ -138,10 +138,12 @@ func (g *Group) Watch(ctx context.Context) error { return g.member.Watch(ctx) }
 
 // Leave gives all partitions away and, unless stay is set, leaves the group.
 func (g *Group) Leave(ctx context.Context, stay bool) {
-	if !stay {
-		if err := g.member.Leave(ctx); err != nil {
-			g.cfg.Logger.Warn("leave the group", "error", err)
-		}
+	err := g.member.Drain(ctx)
+	if err == nil && !stay {
+		err = g.member.Leave(ctx)
+	}
+	if err != nil {
+		g.cfg.Logger.Warn("the group was not left; it waits for the session time-out", "error", err)
 	}
 	g.member.Close()
 }
