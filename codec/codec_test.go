@@ -1,0 +1,126 @@
+package codec_test
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/penstock/penstock/codec"
+	"github.com/penstock/penstock/codec/codectest"
+	"github.com/penstock/penstock/codec/decimal"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+type order struct {
+	ID    string          `json:"id"`
+	Price decimal.Decimal `json:"price"`
+	Tags  map[string]int  `json:"tags,omitempty"`
+	Next  *order          `json:"next,omitempty"`
+}
+
+var orders = []order{
+	{},
+	{ID: "o-1", Price: decimal.MustParse("0.10"), Tags: map[string]int{"b": 1, "a": 2, "c": 3}},
+	{ID: "<é & \"\\\u2028\x00>", Price: decimal.MustParse("-9999999999999999999"), Next: &order{ID: "x"}},
+}
+
+func TestEveryCodecPassesTheSuite(t *testing.T) {
+	t.Run("JSON", func(t *testing.T) { codectest.Run(t, codec.JSON[order](), orders...) })
+	t.Run("StripSchemaID", func(t *testing.T) { codectest.Run(t, codec.StripSchemaID(codec.JSON[order]()), orders...) })
+	t.Run("Text", func(t *testing.T) { codectest.Run(t, codec.Text(), "", "a", " café\n", "cafe\u0301", "\ufeff") })
+	t.Run("Bytes", func(t *testing.T) { codectest.Run(t, codec.Bytes(), []byte{}, []byte{0, 0xff, 1}) })
+	t.Run("Int64", func(t *testing.T) { codectest.Run(t, codec.Int64(), 0, 1, -1, math.MaxInt64, math.MinInt64) })
+}
+
+func FuzzJSON(f *testing.F)  { codectest.Fuzz(f, codec.JSON[order](), orders...) }
+func FuzzText(f *testing.F)  { codectest.Fuzz(f, codec.Text(), "", "é") }
+func FuzzInt64(f *testing.F) { codectest.Fuzz(f, codec.Int64(), 0, -1) }
+
+func TestJSONSaysWhy(t *testing.T) {
+	c := codec.JSON[order]()
+	for src, reason := range map[string]string{
+		``:                                codec.ReasonJSON,
+		`{"id":"a"`:                       codec.ReasonJSON,
+		`{"id":"a"} x`:                    codec.ReasonJSON,
+		`{"id":"a"}{}`:                    codec.ReasonJSON,
+		`{"price":NaN}`:                   codec.ReasonJSON,
+		`{"price":01}`:                    codec.ReasonJSON,
+		"{\"id\":\"\xff\"}":               codec.ReasonUTF8,
+		`{"id":"\ud800"}`:                 codec.ReasonUTF8,
+		`{"x":"\udc00\ud800"}`:            codec.ReasonUTF8,
+		`{"id":"a","id":"a"}`:             codec.ReasonDuplicateName,
+		`{"id":"a","\u0069d":"a"}`:        codec.ReasonDuplicateName,
+		`{"x":{"a":1,"a":2}}`:             codec.ReasonDuplicateName,
+		`{"id":1}`:                        codec.ReasonWrongType,
+		`[]`:                              codec.ReasonWrongType,
+		`{"price":"12.50"}`:               codec.ReasonWrongType,
+		`{"price":null}`:                  codec.ReasonWrongType,
+		`{"price":1e19}`:                  codec.ReasonAmountRange,
+		"\x00\x00\x00\x00\x07" + `{}`:     codec.ReasonSchemaFraming,
+		"\x01\x00\x00\x00\x07" + `{}`:     codec.ReasonJSON,
+		"\x00\x00\x00\x00\x07":            codec.ReasonJSON,
+		"\xef\xbb\xbf\xef\xbb\xbf" + `{}`: codec.ReasonJSON,
+	} {
+		v, err := c.Decode([]byte(src))
+		require.Error(t, err, src)
+		require.Equal(t, reason, codec.Reason(err), "%s: %v", src, err)
+		require.Equal(t, order{}, v, "nothing of a refused value is seen: %s", src)
+	}
+}
+
+func TestJSONIgnoresWhatIsNotData(t *testing.T) {
+	for _, src := range []string{
+		`{"id":"a"}`, "{\"id\":\"a\"}\r\n", "\xef\xbb\xbf{\"id\":\"a\"}\n", ` { "id" : "a" } `, `{"id":"a","ID":"b","other":[{"x":null}]}`,
+	} {
+		v, err := codec.JSON[order]().Decode([]byte(src))
+		require.NoError(t, err, src)
+		require.Equal(t, order{ID: "a"}, v, src)
+	}
+}
+
+func TestAppendRefusesWhatHasNoBytes(t *testing.T) {
+	out, err := codec.JSON[string]().Append([]byte("keep"), "\xff")
+	require.Error(t, err)
+	require.Equal(t, "keep", string(out))
+	out, err = codec.Text().Append([]byte("keep"), "\xff")
+	require.Equal(t, codec.ReasonUTF8, codec.Reason(err))
+	require.Equal(t, "keep", string(out))
+	out, err = codec.JSON[float64]().Append([]byte("keep"), math.NaN())
+	require.Error(t, err)
+	require.Equal(t, "keep", string(out))
+}
+
+func TestReasonIsFoundInAChain(t *testing.T) {
+	inner := errors.New("inner")
+	err := fmt.Errorf("record 7: %w", &codec.Error{Reason: codec.ReasonCSV, Err: inner})
+	require.Equal(t, codec.ReasonCSV, codec.Reason(err))
+	require.ErrorIs(t, err, inner)
+	require.Equal(t, codec.ReasonDecode, codec.Reason(inner))
+	require.Equal(t, "record 7: csv: inner", err.Error())
+}
+
+func TestInt64IsAKafkaLong(t *testing.T) {
+	out, err := codec.Int64().Append(nil, -2)
+	require.NoError(t, err)
+	require.Equal(t, "\xff\xff\xff\xff\xff\xff\xff\xfe", string(out))
+	_, err = codec.Int64().Decode([]byte("1234567"))
+	require.Equal(t, codec.ReasonSize, codec.Reason(err))
+}
+
+func TestSchemaFramingIsNamedOrStripped(t *testing.T) {
+	framed := append(binary.BigEndian.AppendUint32([]byte{0}, 7), `{"id":"a"}`...)
+	_, err := codec.JSON[order]().Decode(framed)
+	require.ErrorContains(t, err, "schema id 7")
+	v, err := codec.StripSchemaID(codec.JSON[order]()).Decode(framed)
+	require.NoError(t, err)
+	require.Equal(t, order{ID: "a"}, v)
+	framed[0] = 1
+	_, err = codec.StripSchemaID(codec.JSON[order]()).Decode(framed)
+	require.Equal(t, codec.ReasonJSON, codec.Reason(err))
+}
