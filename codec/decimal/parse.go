@@ -1,6 +1,10 @@
 package decimal
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/govalues/decimal"
+)
 
 // maxExponent is where a written exponent stops growing: far beyond what any text's digits can make up for, far below
 // an overflow.
@@ -10,6 +14,11 @@ const maxExponent = 1 << 40
 // `01`, NaN and hexadecimal are not. An exponent is applied to the scale: 1e3 is 1000 and 1E-2 is 0.01. Errors wrap
 // ErrSyntax or ErrRange. Parse takes time linear in len(src) and no memory, whatever the exponent says.
 func Parse(src []byte) (Decimal, error) {
+	if coef, scale, ok := short(src); ok {
+		if d, err := decimal.New(coef, scale); err == nil {
+			return Decimal{d}, nil
+		}
+	}
 	n, ok := scan(src)
 	if !ok {
 		return Decimal{}, fmt.Errorf("%w: %.40q", ErrSyntax, src)
@@ -19,6 +28,40 @@ func Parse(src []byte) (Decimal, error) {
 		return Decimal{}, fmt.Errorf("%.40q: %w", src, err)
 	}
 	return d, nil
+}
+
+// short reads a number of at most 18 digits without an exponent, as most amounts are: it is coef / 10^scale. What it
+// does not take, good or bad, scan judges.
+func short(src []byte) (coef int64, scale int, ok bool) {
+	digits := src
+	if len(src) > 0 && src[0] == '-' {
+		digits = src[1:]
+	}
+	if len(digits) == 0 || len(digits) > 19 || digits[0] == '0' && len(digits) > 1 && digits[1] != '.' {
+		return 0, 0, false
+	}
+	point := -1
+	for i, c := range digits {
+		switch {
+		case isDigit(c):
+			coef = coef*10 + int64(c-'0')
+		case c == '.' && i > 0 && point < 0:
+			point = i
+		default:
+			return 0, 0, false
+		}
+	}
+	switch last := len(digits) - 1; {
+	case point < 0:
+		ok = last < 18
+	default:
+		scale = last - point
+		ok = scale > 0
+	}
+	if len(digits) < len(src) {
+		coef = -coef
+	}
+	return coef, scale, ok
 }
 
 // number is (-1)^neg * coef * 10^exp.

@@ -32,6 +32,13 @@ func (transactionJSON) Append(dst []byte, v Transaction) ([]byte, error) {
 }
 
 func (transactionJSON) Decode(src []byte) (Transaction, error) {
+	if v, ok := plainTransaction(src); ok {
+		return v, nil
+	}
+	return scanTransaction(src)
+}
+
+func scanTransaction(src []byte) (Transaction, error) {
 	var v Transaction
 	var err error
 	var hasID, hasAmount bool
@@ -50,7 +57,7 @@ func (transactionJSON) Decode(src []byte) (Transaction, error) {
 			}
 		}
 	}
-	if err = firstError(s.Err(), err, require("sessionId", hasID), require("winAmount", hasAmount)); err != nil {
+	if err = firstError(s.Err(), err, present("sessionId", hasID), present("winAmount", hasAmount)); err != nil {
 		return Transaction{}, err
 	}
 	return v, nil
@@ -68,6 +75,13 @@ func (trackingJSON) Append(dst []byte, v SessionTrackingValue) ([]byte, error) {
 }
 
 func (trackingJSON) Decode(src []byte) (SessionTrackingValue, error) {
+	if v, ok := plainTracking(src); ok {
+		return v, nil
+	}
+	return scanTracking(src)
+}
+
+func scanTracking(src []byte) (SessionTrackingValue, error) {
 	var v SessionTrackingValue
 	var err error
 	var hasSum bool
@@ -78,7 +92,7 @@ func (trackingJSON) Decode(src []byte) (SessionTrackingValue, error) {
 			v.TotalSum, err = scanAmount(&s)
 		}
 	}
-	if err = firstError(s.Err(), err, require("totalSum", hasSum)); err != nil {
+	if err = firstError(s.Err(), err, present("totalSum", hasSum)); err != nil {
 		return SessionTrackingValue{}, err
 	}
 	return v, nil
@@ -120,8 +134,8 @@ func (updateJSON) Decode(src []byte) (SessionUpdate, error) {
 			v.DepositCurrentBalance, err = scanBool(&s)
 		}
 	}
-	err = firstError(s.Err(), err, require("sessionId", hasID), require("currentBalance", hasBalance),
-		require("depositCurrentBalance", hasClosed))
+	err = firstError(s.Err(), err, present("sessionId", hasID), present("currentBalance", hasBalance),
+		present("depositCurrentBalance", hasClosed))
 	if err != nil {
 		return SessionUpdate{}, err
 	}
@@ -131,6 +145,9 @@ func (updateJSON) Decode(src []byte) (SessionUpdate, error) {
 func appendID(dst []byte, id string) ([]byte, error) {
 	if id == "" {
 		return dst, errEmptyID
+	}
+	if plainLen(id) == len(id) {
+		return append(append(append(dst, '"'), id...), '"'), nil
 	}
 	out, err := jsontext.AppendQuote(dst, id)
 	if err != nil {
@@ -190,8 +207,8 @@ func mistyped(s *jsonscan.Scanner, want string) error {
 	return &codec.Error{Reason: codec.ReasonWrongType, Err: fmt.Errorf("field %q must be %s, is %.40q", s.Name(), want, s.Raw())}
 }
 
-func require(field string, present bool) error {
-	if present {
+func present(field string, found bool) error {
+	if found {
 		return nil
 	}
 	return &codec.Error{Reason: codec.ReasonMissingField, Err: fmt.Errorf("field %q is missing", field)}

@@ -46,7 +46,7 @@ func (transactionCSV) Decode(src []byte) (Transaction, error) {
 	}
 	switch {
 	case len(fields) == 1:
-		return Transaction{}, require("winAmount", false)
+		return Transaction{}, present("winAmount", false)
 	case len(fields) > 3:
 		return Transaction{}, &codec.Error{Reason: codec.ReasonCSV, Err: fmt.Errorf(
 			"line has %d fields, expected sessionId,winAmount[,deposit]; quote a field that holds a comma", len(fields))}
