@@ -47,8 +47,8 @@ const CloseReason = "penstock.close.reason"
 
 // Reasons of this package for a rejected transaction.
 const (
-	ReasonKeyMismatch = "key-mismatch" // the record's key is not the session id
-	ReasonAmountRange = "amount-range" // the sum leaves the range of an Amount
+	ReasonKeyMismatch = "key-mismatch"          // the record's key is not the session id
+	ReasonAmountRange = codec.ReasonAmountRange // the sum leaves the range of an Amount
 )
 
 // Window declares the session window.
