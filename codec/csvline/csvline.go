@@ -50,14 +50,16 @@ func next(line []byte) (field, rest []byte, more bool, err error) {
 	if len(line) > 0 && line[0] == '"' {
 		return quoted(line[1:])
 	}
-	field, rest, more = bytes.Cut(line, comma)
-	if bytes.IndexByte(field, '"') >= 0 {
-		err = ErrBareQuote
+	for i, c := range line {
+		switch c {
+		case ',':
+			return line[:i], line[i+1:], true, nil
+		case '"':
+			return nil, nil, false, ErrBareQuote
+		}
 	}
-	return field, rest, more, err
+	return line, nil, false, nil
 }
-
-var comma = []byte{','}
 
 // quoted is next behind an opening quote.
 func quoted(line []byte) (field, rest []byte, more bool, err error) {

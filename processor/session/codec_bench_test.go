@@ -12,6 +12,7 @@ import (
 const (
 	canonical = `{"sessionId":"session-0012345","winAmount":123.45,"deposit":false}`
 	reordered = `{"winAmount":123.45, "deposit":false, "sessionId":"session-0012345"}`
+	spaced    = `{"sessionId": "session-0012345", "winAmount": 123.45, "deposit": false}`
 	line      = `session-0012345,123.45,false`
 )
 
@@ -44,6 +45,9 @@ func benchmarkDecode[T any](b *testing.B, c codec.Codec[T], src string) {
 func BenchmarkTransactionJSON(b *testing.B) { benchmarkDecode(b, session.TransactionJSON(), canonical) }
 func BenchmarkTransactionJSONOther(b *testing.B) {
 	benchmarkDecode(b, session.TransactionJSON(), reordered)
+}
+func BenchmarkTransactionJSONSpaced(b *testing.B) {
+	benchmarkDecode(b, session.TransactionJSON(), spaced)
 }
 func BenchmarkTransactionCSV(b *testing.B) { benchmarkDecode(b, session.TransactionCSV(), line) }
 func BenchmarkTracking(b *testing.B) {

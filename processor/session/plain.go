@@ -6,37 +6,53 @@ import (
 	"github.com/penstock/penstock/codec/decimal"
 )
 
-// Most records are laid out exactly as the codecs of this package write them. The functions below read that layout in
-// one go; whatever they do not know, good or bad, they leave to the general way, so they decide no case of their own.
+// Most records are laid out exactly as the codecs of this package write them, or with a blank after each colon and
+// comma, as Python does. The functions below read that layout in one go; whatever they do not know, good or bad, they
+// leave to the general way, so they decide no case of their own.
 
 // plainTransaction reads `{"sessionId":"ID","winAmount":N,"deposit":B}` with an ID that plainLen takes whole.
 func plainTransaction(src []byte) (tx Transaction, ok bool) {
-	const head, middle = `{"sessionId":"`, `","winAmount":`
-	if len(src) < len(head) || string(src[:len(head)]) != head {
+	if src, ok = after(src, `{"sessionId":`); !ok || len(src) == 0 || src[0] != '"' {
 		return tx, false
 	}
-	src = src[len(head):]
+	src = src[1:]
 	n := plainLen(src)
-	if n == 0 || len(src)-n < len(middle) || string(src[n:n+len(middle)]) != middle {
+	id := src[:n]
+	if src, ok = after(src[n:], `",`); !ok || n == 0 {
 		return tx, false
 	}
-	id, src := src[:n], src[n+len(middle):]
+	if src, ok = after(src, `"winAmount":`); !ok {
+		return tx, false
+	}
 	if n = bytes.IndexByte(src, ','); n < 0 {
-		return tx, false
-	}
-	switch string(src[n:]) {
-	case `,"deposit":false}`:
-	case `,"deposit":true}`:
-		tx.Deposit = true
-	default:
 		return tx, false
 	}
 	amount, err := decimal.Parse(src[:n])
 	if err != nil {
 		return tx, false
 	}
-	tx.SessionID, tx.WinAmount = string(id), amount
-	return tx, true
+	src, _ = after(src[n:], `,`)
+	if src, ok = after(src, `"deposit":`); !ok {
+		return tx, false
+	}
+	switch string(src) {
+	case `false}`:
+		return Transaction{string(id), amount, false}, true
+	case `true}`:
+		return Transaction{string(id), amount, true}, true
+	}
+	return tx, false
+}
+
+// after returns what follows token and one blank at most, or false when src does not start with token.
+func after(src []byte, token string) ([]byte, bool) {
+	if len(src) < len(token) || string(src[:len(token)]) != token {
+		return src, false
+	}
+	if src = src[len(token):]; len(src) > 0 && src[0] == ' ' {
+		src = src[1:]
+	}
+	return src, true
 }
 
 // plainTracking reads `{"totalSum":N}`.

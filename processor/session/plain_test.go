@@ -31,11 +31,14 @@ var plainSeeds = []string{
 	`{"sessionId":"é","winAmount":1,"deposit":true}`, `{"sessionId":"\n","winAmount":1,"deposit":true}`, `{"sessionId":"a\"b","winAmount":1,"deposit":true}`,
 	`{"sessionId":"s","winAmount":1e3,"deposit":true}`, `{"sessionId":"s","winAmount":1,"x":2,"deposit":true}`, `{"sessionId":"s","winAmount":01,"deposit":true}`,
 	`{"sessionId":"s","winAmount":1,"deposit":true}` + "\n", `{"sessionId":"s","winAmount":9999999999999999999,"deposit":true}`,
+	`{"sessionId": "s", "winAmount": 1, "deposit": true}`,
 	`{"totalSum":100}`, `{"totalSum":-0.0}`, `{"totalSum":1e3}`, `{"totalSum":}`, `{"totalSum":1}}`, `{"totalSum":"1"}`,
 }
 
 func TestPlainLayoutIsReadAsTheGeneralOne(t *testing.T) {
 	_, ok := plainTransaction([]byte(plainSeeds[0]))
+	require.True(t, ok)
+	_, ok = plainTransaction([]byte(`{"sessionId": "session1", "winAmount": 100, "deposit": false}`))
 	require.True(t, ok)
 	_, ok = plainTracking([]byte(`{"totalSum":100}`))
 	require.True(t, ok)
