@@ -6,7 +6,7 @@ import "errors"
 // penstock.error.reason of a dead letter and in metrics.
 const (
 	ReasonDecode        = "decode"         // an error that names no reason of its own
-	ReasonJSON          = "json"           // not one JSON value, or bytes follow it
+	ReasonJSON          = "json"           // not one JSON value, bytes follow it, or a Go value has no JSON
 	ReasonCSV           = "csv"            // not one line of CSV, or a wrong number of fields
 	ReasonUTF8          = "utf8"           // invalid UTF-8, or half a surrogate pair
 	ReasonDuplicateName = "duplicate-name" // a JSON object has a name twice

@@ -21,7 +21,7 @@ type jsonCodec[T any] struct{}
 func (jsonCodec[T]) Append(dst []byte, v T) ([]byte, error) {
 	buf := bytes.NewBuffer(dst)
 	if err := json.MarshalWrite(buf, &v, json.Deterministic(true)); err != nil {
-		return dst, &Error{ReasonWrongType, err}
+		return dst, &Error{ReasonJSON, err}
 	}
 	return buf.Bytes(), nil
 }

@@ -1,7 +1,6 @@
 package session
 
 import (
-	"bytes"
 	"fmt"
 	"strconv"
 
@@ -53,15 +52,25 @@ func (transactionCSV) Decode(src []byte) (Transaction, error) {
 	case len(fields[0]) == 0:
 		return Transaction{}, errEmptyID
 	}
-	amount, err := parseAmount(bytes.Trim(fields[1], blanks))
+	amount, err := parseAmount(trimBlanks(fields[1]))
 	if err != nil {
 		return Transaction{}, err
 	}
 	deposit := false
 	if len(fields) == 3 {
-		deposit, _ = strconv.ParseBool(string(bytes.Trim(fields[2], blanks)))
+		deposit, _ = strconv.ParseBool(string(trimBlanks(fields[2])))
 	}
 	return Transaction{SessionID: string(fields[0]), WinAmount: amount, Deposit: deposit}, nil
 }
 
-const blanks = " \t"
+func trimBlanks(s []byte) []byte {
+	for len(s) > 0 && isBlank(s[0]) {
+		s = s[1:]
+	}
+	for len(s) > 0 && isBlank(s[len(s)-1]) {
+		s = s[:len(s)-1]
+	}
+	return s
+}
+
+func isBlank(c byte) bool { return c == ' ' || c == '\t' }

@@ -2,6 +2,7 @@ package session
 
 import (
 	"bytes"
+	"unicode/utf8"
 
 	"github.com/penstock/penstock/codec/decimal"
 )
@@ -70,9 +71,16 @@ func plainTracking(src []byte) (v SessionTrackingValue, ok bool) {
 // character, quote or backslash.
 func plainLen[B []byte | string](s B) int {
 	for i := range len(s) {
-		if c := s[i]; c < ' ' || c >= 0x80 || c == '"' || c == '\\' {
+		if !plain[s[i]] {
 			return i
 		}
 	}
 	return len(s)
 }
+
+var plain = func() (t [256]bool) {
+	for c := byte(' '); c < utf8.RuneSelf; c++ {
+		t[c] = c != '"' && c != '\\'
+	}
+	return t
+}()
