@@ -39,6 +39,7 @@ type Driver struct {
 	pending    []task.Effect       // of the open transaction
 	offsets    []int64             // committed, by input
 	known      task.Identity
+	cache      int
 }
 
 // New opens an application; a fault of its declaration ends the test.
@@ -214,7 +215,13 @@ func (d *Driver) open() {
 		d.t.Fatal(err)
 	}
 	d.arena.Reset()
-	d.task = task.New(task.Config{Topology: d.topo, Store: d.store, Arena: &d.arena}, at)
+	d.task = task.New(task.Config{Topology: d.topo, Store: d.store, Arena: &d.arena, CacheBytes: d.cache}, at)
+}
+
+// LimitCache bounds the committed cache in bytes, so that keys beyond it are read from the store.
+func (d *Driver) LimitCache(bytes int) {
+	d.cache = bytes
+	d.task.SetCacheBytes(bytes)
 }
 
 // replay handles the records beyond the committed offsets.

@@ -58,6 +58,24 @@ func (d *Driver) State(state string) map[string]string {
 	return values
 }
 
+// Read returns what the next record's handler would read of a state, for each key of its changelog: the values of the
+// open transaction, the cache and the store.
+func (d *Driver) Read(state string) map[string]string {
+	d.t.Helper()
+	i := d.state(state)
+	values := map[string]string{}
+	for _, r := range d.Changelog(state) {
+		v, ok, err := d.task.Peek(i, r.Key)
+		if err != nil {
+			d.t.Fatal(err)
+		}
+		if ok {
+			values[string(r.Key)] = string(v)
+		}
+	}
+	return values
+}
+
 func (d *Driver) state(name string) int {
 	d.t.Helper()
 	for i, s := range d.topo.States {

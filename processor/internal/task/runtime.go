@@ -23,6 +23,14 @@ func (t *Task) Get(state int) ([]byte, bool, error) {
 	return e.value, e.exists, nil
 }
 
+// Peek returns a state's value for a key as the next record would see it.
+func (t *Task) Peek(state int, key []byte) ([]byte, bool, error) {
+	t.record = &topology.Record{Key: key}
+	clear(t.slots)
+	defer clear(t.slots)
+	return t.Get(state)
+}
+
 // Set implements topology.Runtime.
 func (t *Task) Set(state int, value []byte) error {
 	limit := t.cfg.Limits.Changelogs

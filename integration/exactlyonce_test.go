@@ -1,0 +1,99 @@
+package integration
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/penstock/penstock/integration/kafkatest"
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+const (
+	transactions = 1_000_000
+	kills        = 24
+)
+
+// R1-R6, R11, R13: two processes under load, each killed at random moments, its state kept or wiped by turns: the audit
+// of a million transactions is exact.
+func TestKilledUnderLoadIsExact(t *testing.T) {
+	b := kafkatest.Start(t)
+	b.CreateTopic(t, "transactions", 8, nil)
+	b.CreateTopic(t, "session-updates", 8, nil)
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	rng := rand.New(rand.NewPCG(seed, 0))
+	root := t.TempDir()
+
+	common := []string{"--brokers", b.Addr(), "--app", "killed"}
+	begin := func(n int) *process {
+		return start(t, append([]string{"run", "--instance", fmt.Sprintf("member-%d", n), "--workers", "2",
+			"--state-dir", filepath.Join(root, fmt.Sprint(n)), "--session-timeout", "6s"}, common...)...)
+	}
+	members := []*process{begin(0), begin(1)}
+	fed := make(chan error, 1)
+	const pause = 1500 * time.Millisecond
+	go func() { fed <- feed(b.Addr(), transactions, kills*pause, seed) }()
+
+	for i := range kills {
+		time.Sleep(pause/2 + time.Duration(rng.Int64N(int64(pause))))
+		n := i % 2
+		members[n].running()
+		members[n].kill()
+		if i%4 >= 2 {
+			require.NoError(t, os.RemoveAll(filepath.Join(root, fmt.Sprint(n))))
+		}
+		members[n] = begin(n)
+	}
+	require.NoError(t, <-fed)
+	v := audit(t, append(common, "--wait", "60s")...)
+	require.Equal(t, transactions, v.Transactions)
+	t.Logf("%d kills, verdict %+v", kills, v)
+	for _, m := range members {
+		m.stop()
+	}
+	audit(t, common...)
+}
+
+// feed produces n transactions of a few thousand sessions, spread over a time.
+func feed(addr string, n int, over time.Duration, seed uint64) error {
+	cl, err := kgo.NewClient(kgo.SeedBrokers(addr))
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	rng := rand.New(rand.NewPCG(seed, 1))
+	ctx := context.Background()
+	failed := make(chan error, 1)
+	promise := func(_ *kgo.Record, err error) {
+		if err != nil {
+			select {
+			case failed <- err:
+			default:
+			}
+		}
+	}
+	began := time.Now()
+	for i := range n {
+		if ahead := time.Duration(float64(over)*float64(i)/float64(n)) - time.Since(began); i%1000 == 0 && ahead > 0 {
+			time.Sleep(ahead)
+		}
+		id := fmt.Sprintf("session-%d", rng.IntN(5000))
+		cl.Produce(ctx, &kgo.Record{Topic: "transactions", Key: []byte(id), Value: fmt.Appendf(nil,
+			`{"sessionId":%q,"winAmount":%d.%02d,"deposit":%t}`, id, rng.IntN(500), rng.IntN(100), rng.IntN(30) == 0)}, promise)
+	}
+	if err := cl.Flush(ctx); err != nil {
+		return err
+	}
+	select {
+	case err := <-failed:
+		return err
+	default:
+		return nil
+	}
+}
