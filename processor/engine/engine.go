@@ -21,6 +21,7 @@ import (
 
 // Limits of a start and a stop.
 const (
+	reachTimeout = 10 * time.Second // to find a broker
 	startTimeout = 30 * time.Second // of the checks before the group is joined
 	stopTimeout  = 6 * time.Second  // to finish the transactions and leave; then everything is cut
 	topicPoll    = 50 * time.Millisecond
@@ -103,7 +104,9 @@ func (e *engine) run(ctx context.Context) error {
 func (e *engine) start(ctx context.Context) (*broker.Cluster, topics, string, error) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	cluster, err := broker.Connect(ctx, broker.Config{
+	reach, cancelReach := context.WithTimeout(ctx, reachTimeout)
+	defer cancelReach()
+	cluster, err := broker.Connect(reach, broker.Config{
 		Seeds: e.cfg.Brokers, ClientID: e.topo.ID + "-" + e.instance, TLS: e.cfg.TLS, SASL: e.cfg.SASL, Logger: e.cfg.Logger,
 	})
 	if err != nil {

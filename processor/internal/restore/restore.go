@@ -112,7 +112,10 @@ func (r *run) inputs(ctx context.Context) ([]int64, Mark, error) {
 			if err != nil {
 				return nil, mark, err
 			}
-			offsets[i], mark = c.Offset, m
+			if offsets[i], err = r.reachable(ctx, topic, c.Offset); err != nil {
+				return nil, mark, err
+			}
+			mark = m
 			continue
 		}
 		if offsets[i], mark, err = r.first(ctx, topic); err != nil {
@@ -120,6 +123,23 @@ func (r *run) inputs(ctx context.Context) ([]int64, Mark, error) {
 		}
 	}
 	return offsets, mark, nil
+}
+
+// reachable returns the offset to read from. Retention may have removed records before they were processed, which is
+// said aloud; an offset beyond the end means that the topic lost what was processed already.
+func (r *run) reachable(ctx context.Context, topic broker.Topic, offset int64) (int64, error) {
+	b, err := r.bounds(ctx, topic)
+	switch {
+	case err != nil:
+		return 0, err
+	case offset > b.HW:
+		return 0, &MismatchError{fmt.Sprintf("the committed offset %d of topic %s partition %d lies beyond its end %d: the topic lost records that were processed. Run penstock reset, or use another --app",
+			offset, topic.Name, r.partition, b.HW)}
+	case offset < b.Start:
+		r.log.Error("retention removed records before they were processed: they are lost", "topic", topic.Name, "from", offset, "to", b.Start)
+		return b.Start, nil
+	}
+	return offset, nil
 }
 
 func (r *run) committed(ctx context.Context, topic broker.Topic) (c broker.Committed, err error) {

@@ -37,6 +37,9 @@ func (w *Worker) recover(ctx context.Context, cause error) error {
 		w.drop(p)
 	}
 	w.session.Close()
+	if err := w.backoff(ctx); err != nil {
+		return err
+	}
 	for wait := recoverMin; ; wait = min(2*wait, recoverMax) {
 		err := w.Open(ctx)
 		if err == nil {
@@ -56,6 +59,18 @@ func (w *Worker) recover(ctx context.Context, cause error) error {
 		}
 	}
 	return nil
+}
+
+// backoff slows down a worker that fails again and again.
+func (w *Worker) backoff(ctx context.Context) error {
+	quiet := time.Since(w.recoveredAt) > 10*recoverMax
+	w.recoveredAt = time.Now()
+	if quiet {
+		w.retryIn = 0
+		return nil
+	}
+	w.retryIn = min(max(recoverMin, 2*w.retryIn), recoverMax)
+	return w.pause(ctx, w.retryIn)
 }
 
 // pause waits, but answers releases, so that a rebalance is not held up while the brokers are away.

@@ -77,6 +77,9 @@ type Worker struct {
 	clock      int
 	restores   map[int32]*restoring
 	fencedAt   time.Time
+
+	recoveredAt time.Time
+	retryIn     time.Duration // before the next try to recover
 }
 
 // owned is a running task under its lease.
