@@ -1,0 +1,202 @@
+// Package auditor reads an application's topics and has package session/audit judge them.
+package auditor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/penstock/penstock/cmd/penstock/internal/kafka"
+	"github.com/penstock/penstock/processor/session/audit"
+)
+
+// Config says what to audit.
+type Config struct {
+	Connection *kafka.Connection
+	App        string
+	Output     string
+	Audit      audit.Config // Audit.Input is the input topic
+
+	// Wait is how long the application may take to process what the input held at the start.
+	Wait time.Duration
+}
+
+// Report is a verdict and what a reader must know beside it.
+type Report struct {
+	audit.Verdict
+	Behind int64    // records that were not processed when the wait was over
+	Notes  []string // in words
+}
+
+// Exact reports whether everything was processed, exactly once and right.
+func (r Report) Exact() bool { return r.Behind == 0 && r.Verdict.Exact() }
+
+// Run audits.
+func Run(ctx context.Context, cfg Config) (Report, error) {
+	cl, err := cfg.Connection.Client(ctx)
+	if err != nil {
+		return Report{}, err
+	}
+	defer cl.Close()
+	a := &auditor{cfg: cfg, cl: cl, model: audit.New(cfg.Audit)}
+	if err := a.read(ctx); err != nil {
+		return Report{}, err
+	}
+	a.report.Verdict = a.model.Verdict()
+	return a.report, nil
+}
+
+type auditor struct {
+	cfg    Config
+	cl     *kgo.Client
+	model  *audit.Model
+	report Report
+}
+
+// Names of the application's own topics.
+func (a *auditor) changelog() string   { return a.cfg.App + "-total-changelog" }
+func (a *auditor) deadLetters() string { return a.cfg.App + "-dead-letters" }
+
+func (a *auditor) read(ctx context.Context) error {
+	input := a.cfg.Audit.Input
+	if err := a.findTopics(ctx); err != nil {
+		return err
+	}
+	settled, err := kafka.StableEnds(ctx, a.cl, input)
+	if err != nil {
+		return err
+	}
+	if err := a.wait(ctx, settled); err != nil {
+		return err
+	}
+	// The results' ends come before the input's: whatever has a result by then, has its cause in what is read. What the
+	// input got since may have results or not.
+	var ends [3]kafka.Ends
+	for i, topic := range []string{a.deadLetters(), a.cfg.Output, a.changelog()} {
+		if ends[i], err = kafka.StableEnds(ctx, a.cl, topic); errors.Is(err, kerr.UnknownTopicOrPartition) {
+			a.note("topic %s does not exist", topic)
+			err = nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	inputEnds, err := kafka.StableEnds(ctx, a.cl, input)
+	if err != nil {
+		return err
+	}
+	steps := []struct {
+		topic string
+		ends  kafka.Ends
+		each  func(audit.Record)
+	}{
+		{a.deadLetters(), ends[0], a.model.DeadLetter},
+		{input, inputEnds, func(r audit.Record) { a.model.Input(r, r.Offset < settled[r.Partition]) }},
+		{a.cfg.Output, ends[1], a.model.Output},
+		{a.changelog(), ends[2], a.model.Changelog},
+	}
+	for _, s := range steps {
+		if err := a.readTopic(ctx, s.topic, s.ends, s.each); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// findTopics names every topic without which an audit makes no sense.
+func (a *auditor) findTopics(ctx context.Context) error {
+	var faults []error
+	for _, t := range []struct{ topic, flag string }{{a.cfg.Audit.Input, "--input"}, {a.cfg.Output, "--output"}, {a.changelog(), "--app"}} {
+		if _, err := kafka.Partitions(ctx, a.cl, t.topic); errors.Is(err, kafka.ErrNoTopic) {
+			faults = append(faults, fmt.Errorf("%w: is %s right, and has the application run?", err, t.flag))
+		} else if err != nil {
+			faults = append(faults, err)
+		}
+	}
+	return errors.Join(faults...)
+}
+
+func (a *auditor) note(format string, args ...any) {
+	a.report.Notes = append(a.report.Notes, fmt.Sprintf(format, args...))
+}
+
+// waitPoll is how often the group's offsets are looked at.
+const waitPoll = 50 * time.Millisecond
+
+// wait until the group has committed the input up to target.
+func (a *auditor) wait(ctx context.Context, target kafka.Ends) error {
+	deadline := time.Now().Add(a.cfg.Wait)
+	starts, err := kafka.Starts(ctx, a.cl, a.cfg.Audit.Input)
+	if err != nil {
+		return err
+	}
+	for {
+		committed, err := Committed(ctx, a.cl, a.cfg.App, a.cfg.Audit.Input, starts)
+		if err != nil {
+			return err
+		}
+		if committed.Reach(target) {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			for p, end := range target {
+				if n := end - committed[p]; n > 0 {
+					a.report.Behind += n
+					a.note("%s partition %d: group %s has committed offset %d of %d after a wait of %v", a.cfg.Audit.Input, p, a.cfg.App, committed[p], end, a.cfg.Wait)
+				}
+			}
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(waitPoll):
+		}
+	}
+}
+
+// Committed are a group's offsets of a topic; starts where it has none.
+func Committed(ctx context.Context, cl *kgo.Client, group, topic string, starts kafka.Ends) (kafka.Ends, error) {
+	resp, err := kadm.NewClient(cl).FetchOffsets(ctx, group)
+	if err != nil && !errors.Is(err, kerr.GroupIDNotFound) {
+		return nil, fmt.Errorf("fetch offsets of group %s: %w", group, err)
+	}
+	e := kafka.Ends{}
+	for p, start := range starts {
+		e[p] = start
+		if o, ok := resp.Lookup(topic, p); ok && o.Err == nil && o.At > start {
+			e[p] = o.At
+		}
+	}
+	return e, nil
+}
+
+func (a *auditor) readTopic(ctx context.Context, topic string, ends kafka.Ends, each func(audit.Record)) error {
+	if ends == nil {
+		return nil
+	}
+	starts, err := kafka.Starts(ctx, a.cl, topic)
+	if err != nil {
+		return err
+	}
+	if topic == a.cfg.Audit.Input || topic == a.cfg.Output {
+		for p, start := range starts {
+			if start > 0 {
+				a.note("%s partition %d begins at offset %d: what was before it is gone, and sessions that were open then cannot be judged", topic, p, start)
+			}
+		}
+	}
+	var headers []audit.Header
+	return a.cfg.Connection.ReadAll(ctx, topic, starts, ends, func(r *kgo.Record) {
+		headers = headers[:0]
+		for _, h := range r.Headers {
+			headers = append(headers, audit.Header{Key: h.Key, Value: h.Value})
+		}
+		each(audit.Record{Partition: r.Partition, Offset: r.Offset, Key: r.Key, Value: r.Value, Headers: headers})
+	})
+}

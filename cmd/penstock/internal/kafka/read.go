@@ -1,0 +1,139 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// Ends are the offsets behind the last stable record of each partition.
+type Ends map[int32]int64
+
+// StableEnds asks for a topic's last stable offsets.
+func StableEnds(ctx context.Context, cl *kgo.Client, topic string) (Ends, error) {
+	listed, err := kadm.NewClient(cl).ListCommittedOffsets(ctx, topic)
+	return ends(topic, listed, err)
+}
+
+// Starts asks for the offset of each partition's first record that is still there.
+func Starts(ctx context.Context, cl *kgo.Client, topic string) (Ends, error) {
+	listed, err := kadm.NewClient(cl).ListStartOffsets(ctx, topic)
+	return ends(topic, listed, err)
+}
+
+func ends(topic string, listed kadm.ListedOffsets, err error) (Ends, error) {
+	if err == nil {
+		err = listed.Error()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list offsets of topic %s: %w", topic, err)
+	}
+	e := Ends{}
+	listed.Each(func(o kadm.ListedOffset) { e[o.Partition] = o.Offset })
+	return e, nil
+}
+
+// Reach reports whether all partitions are at or behind target.
+func (e Ends) Reach(target Ends) bool {
+	for p, end := range target {
+		if e[p] < end {
+			return false
+		}
+	}
+	return true
+}
+
+// Reader reads a topic's committed records, all partitions, and knows how far it is. It belongs to one goroutine.
+type Reader struct {
+	cl       *kgo.Client
+	topic    string
+	position Ends
+}
+
+// NewReader reads the partitions of from at these offsets.
+func (c *Connection) NewReader(ctx context.Context, topic string, from Ends) (*Reader, error) {
+	at := map[int32]kgo.Offset{}
+	position := Ends{}
+	for p, o := range from {
+		at[p] = kgo.NewOffset().At(o)
+		position[p] = o
+	}
+	cl, err := c.Client(ctx,
+		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: at}),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		kgo.KeepControlRecords(), // their offsets tell that the end is reached
+		kgo.FetchMaxWait(500*time.Millisecond))
+	if err != nil {
+		return nil, err
+	}
+	return &Reader{cl: cl, topic: topic, position: position}, nil
+}
+
+// Close ends the reader.
+func (r *Reader) Close() { r.cl.Close() }
+
+// Position is the offset behind the last record that was handed out, of each partition. The map is the reader's.
+func (r *Reader) Position() Ends { return r.position }
+
+// Poll waits for records and gives them to each.
+func (r *Reader) Poll(ctx context.Context, each func(*kgo.Record)) error {
+	fetches := r.cl.PollFetches(ctx)
+	if err := fetches.Err0(); err != nil && errors.Is(err, ctx.Err()) {
+		return err
+	}
+	var err error
+	fetches.EachError(func(_ string, p int32, e error) {
+		if ctx.Err() == nil {
+			err = fmt.Errorf("read topic %s partition %d: %w", r.topic, p, e)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	fetches.EachRecord(func(rec *kgo.Record) {
+		r.position[rec.Partition] = rec.Offset + 1
+		if !rec.Attrs.IsControl() {
+			each(rec)
+		}
+	})
+	return ctx.Err()
+}
+
+// quiet is how long nothing comes before a partition is taken to be at its end although the last offsets below that were
+// not seen: a compacted topic may have none left there.
+const quiet = 3 * time.Second
+
+// ReadAll gives all committed records between the partitions' starts and ends to each, in offset order per partition.
+func (c *Connection) ReadAll(ctx context.Context, topic string, starts, ends Ends, each func(*kgo.Record)) error {
+	if starts.Reach(ends) {
+		return nil
+	}
+	r, err := c.NewReader(ctx, topic, starts)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	for !r.Position().Reach(ends) {
+		poll, cancel := context.WithTimeout(ctx, quiet)
+		err := r.Poll(poll, func(rec *kgo.Record) {
+			if rec.Offset < ends[rec.Partition] {
+				each(rec)
+			}
+		})
+		cancel()
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if errors.Is(err, context.DeadlineExceeded) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,122 @@
+package view
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/penstock/penstock/processor/session"
+)
+
+// rows is how many sessions a table shows.
+const rows = 12
+
+// redraw is the shortest time between two pictures.
+const redraw = 50 * time.Millisecond
+
+// Table draws the sessions of the last updates in place. A session keeps its row until rows are needed and it is the one
+// that has been silent for the longest.
+type Table struct {
+	w     io.Writer
+	slots [rows]slot
+	index map[string]int // id -> slot
+	tick  uint64
+
+	updates, closed int64
+	began, drawn    time.Time
+	height          int  // lines of the last picture
+	stale           bool // something changed since then
+	buf             bytes.Buffer
+}
+
+type slot struct {
+	update session.SessionUpdate
+	count  int64 // updates seen in this slot
+	seen   uint64
+}
+
+// NewTable draws on the terminal w.
+func NewTable(w io.Writer) *Table {
+	return &Table{w: w, index: map[string]int{}, began: time.Now(), stale: true}
+}
+
+// Show takes an update.
+func (t *Table) Show(u session.SessionUpdate) {
+	t.tick++
+	t.updates++
+	if u.DepositCurrentBalance {
+		t.closed++
+	}
+	i, ok := t.index[u.SessionID]
+	if !ok {
+		i = t.oldest()
+		delete(t.index, t.slots[i].update.SessionID)
+		t.slots[i] = slot{}
+		t.index[u.SessionID] = i
+	}
+	s := &t.slots[i]
+	s.update, s.seen, s.count = u, t.tick, s.count+1
+	t.stale = true
+}
+
+func (t *Table) oldest() int {
+	best := 0
+	for i := range t.slots {
+		if t.slots[i].seen < t.slots[best].seen {
+			best = i
+		}
+	}
+	return best
+}
+
+// Flush draws, if the last picture is old enough.
+func (t *Table) Flush() error {
+	if !t.stale || time.Since(t.drawn) < redraw {
+		return nil
+	}
+	return t.draw()
+}
+
+// Close draws the last picture.
+func (t *Table) Close() error { return t.draw() }
+
+func (t *Table) draw() error {
+	t.stale, t.drawn = false, time.Now()
+	t.buf.Reset()
+	if t.height > 0 {
+		fmt.Fprintf(&t.buf, "\x1b[%dA\r", t.height)
+	}
+	t.height = 0
+	t.line("%-28s %20s  %8s  %s", "SESSION", "BALANCE", "UPDATES", "")
+	for _, s := range t.slots {
+		if s.seen == 0 {
+			continue
+		}
+		state := ""
+		if s.update.DepositCurrentBalance {
+			state = "\x1b[32mclosed\x1b[0m"
+		}
+		t.line("%-28s %20s  %8d  %s", clip(Printable(s.update.SessionID), 28), s.update.CurrentBalance, s.count, state)
+	}
+	elapsed := max(time.Since(t.began).Seconds(), 0.001)
+	t.line("%s updates, %s sessions closed, %s", Number(t.updates), Number(t.closed), Seconds(elapsed))
+	_, err := t.w.Write(t.buf.Bytes())
+	return err
+}
+
+// line adds one line to the picture and wipes what was behind it.
+func (t *Table) line(format string, args ...any) {
+	fmt.Fprintf(&t.buf, format, args...)
+	t.buf.WriteString("\x1b[K\n")
+	t.height++
+}
+
+// clip shortens s to n characters.
+func clip(s string, n int) string {
+	r := []rune(s)
+	if len(r) <= n {
+		return s
+	}
+	return string(r[:n-1]) + "…"
+}
