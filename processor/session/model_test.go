@@ -52,4 +52,3 @@ func TestAnyHistoryEqualsTheModel(t *testing.T) {
 		require.Equal(rt, state, d.Read("total"), "what a handler would read")
 	})
 }
-

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -30,12 +31,9 @@ type Session struct {
 	cfg     SessionConfig
 	cl      *kgo.Client
 	inputs  map[string]int
+	stable  map[place]int64
 	v2      bool // transaction.version >= 2
 
-	slab    []kgo.Record // records of this transaction; free again after Flush
-	used    int
-	slabs   [][]kgo.Record
-	slabAt  int
 	failed  atomic.Pointer[error] // first produce that failed
 	sent    int                   // records of this transaction
 	record  topology.Record
@@ -43,12 +41,17 @@ type Session struct {
 	plain   func(*kgo.Record, error)
 }
 
-const slabRecords = 1024
+// fetchMaxBytes bounds what a session fetches ahead, as it lies on the broker; in memory a small record takes several
+// times its size.
+const fetchMaxBytes = 2 << 20
+
+// records are free once their promise has run.
+var records = sync.Pool{New: func() any { return new(kgo.Record) }}
 
 // NewSession makes a client and asks for its producer id, which ends whatever transaction a predecessor of the same
 // transactional id left open.
 func (c *Cluster) NewSession(ctx context.Context, cfg SessionConfig) (*Session, error) {
-	s := &Session{cluster: c, cfg: cfg, inputs: map[string]int{}}
+	s := &Session{cluster: c, cfg: cfg, inputs: map[string]int{}, stable: map[place]int64{}}
 	direct := map[string]bool{}
 	for _, t := range cfg.Direct {
 		direct[t.Name] = true
@@ -62,7 +65,8 @@ func (c *Cluster) NewSession(ctx context.Context, cfg SessionConfig) (*Session, 
 		kgo.KeepControlRecords(),
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
 		kgo.FetchMaxWait(500*time.Millisecond),
-		kgo.FetchMaxPartitionBytes(4<<20),
+		kgo.FetchMaxBytes(fetchMaxBytes),
+		kgo.FetchMaxPartitionBytes(fetchMaxBytes/2),
 		kgo.ProducerLinger(cfg.Linger),
 		kgo.MaxBufferedRecords(1<<18),
 		kgo.RecordPartitioner(&partitioner{direct, byKey}),
@@ -87,7 +91,10 @@ func (c *Cluster) NewSession(ctx context.Context, cfg SessionConfig) (*Session, 
 		return nil, err
 	}
 	s.cl = cl
-	s.plain = func(_ *kgo.Record, err error) { s.note(err) }
+	s.plain = func(r *kgo.Record, err error) {
+		s.note(err)
+		records.Put(r)
+	}
 	if _, _, err := cl.ProducerID(ctx); err != nil {
 		cl.Close()
 		return nil, fmt.Errorf("producer id of %q: %w", cfg.TransactionalID, err)
@@ -130,11 +137,11 @@ func (e *FetchError) Unwrap() error { return e.Err }
 // OutOfRange reports whether the offset read at is not in the partition.
 func (e *FetchError) OutOfRange() bool { return errors.Is(e.Err, kerr.OffsetOutOfRange) }
 
-// Poll calls fn with what was fetched, at most limit records, a marker as a record with control true. It waits for
-// something until ctx is done; a nil ctx waits for nothing. The record is valid during the call, its key, value and
-// headers for as long as they are kept. n is how many records there were.
-func (s *Session) Poll(ctx context.Context, limit int, fn func(r *topology.Record, control bool) error) (n int, err error) {
-	fetches := s.cl.PollRecords(ctx, limit)
+// Poll calls fn with what was fetched, a marker as a record with control true. It waits for something until ctx is done;
+// a nil ctx waits for nothing. The record is valid during the call, its key, value and headers for as long as they are
+// kept. n is how many records there were. All that was fetched is taken, so that the next fetch is under way meanwhile.
+func (s *Session) Poll(ctx context.Context, fn func(r *topology.Record, control bool) error) (n int, err error) {
+	fetches := s.cl.PollFetches(ctx)
 	for _, f := range fetches {
 		for ti := range f.Topics {
 			t := &f.Topics[ti]
@@ -147,6 +154,9 @@ func (s *Session) Poll(ctx context.Context, limit int, fn func(r *topology.Recor
 				if !ours {
 					continue
 				}
+				if p.LastStableOffset >= 0 {
+					s.stable[place{input, p.Partition}] = p.LastStableOffset
+				}
 				for _, r := range p.Records {
 					n++
 					if e := fn(s.convert(input, r), r.Attrs.IsControl()); e != nil {
@@ -157,6 +167,19 @@ func (s *Session) Poll(ctx context.Context, limit int, fn func(r *topology.Recor
 		}
 	}
 	return n, err
+}
+
+type place struct {
+	input     int
+	partition int32
+}
+
+// Stable is the last stable offset of an input's partition as the last fetch saw it, -1 before that.
+func (s *Session) Stable(input int, partition int32) int64 {
+	if o, ok := s.stable[place{input, partition}]; ok {
+		return o
+	}
+	return -1
 }
 
 func (s *Session) convert(input int, r *kgo.Record) *topology.Record {
@@ -188,6 +211,7 @@ func (s *Session) Track(topic string, partition int32) *Tracker {
 		if err == nil {
 			t.end = max(t.end, r.Offset+1)
 		}
+		records.Put(r)
 	}
 	return t
 }
@@ -208,7 +232,7 @@ type Out struct {
 // Produce hands a record to the client. Its bytes must not change until Flush has returned, which also tells of its
 // failure.
 func (s *Session) Produce(o Out) {
-	r := s.newRecord()
+	r := records.Get().(*kgo.Record)
 	*r = kgo.Record{Topic: o.Topic, Key: o.Key, Value: o.Value, Timestamp: time.UnixMilli(o.Timestamp)}
 	if len(o.Headers) > 0 {
 		r.Headers = make([]kgo.RecordHeader, len(o.Headers))
@@ -222,20 +246,6 @@ func (s *Session) Produce(o Out) {
 	}
 	s.sent++
 	s.cl.Produce(context.Background(), r, promise)
-}
-
-// newRecord takes a record from the slabs, which are used again by the next transaction.
-func (s *Session) newRecord() *kgo.Record {
-	if s.used == len(s.slab) {
-		if s.slabAt == len(s.slabs) {
-			s.slabs = append(s.slabs, make([]kgo.Record, slabRecords))
-		}
-		s.slab, s.used = s.slabs[s.slabAt], 0
-		s.slabAt++
-	}
-	r := &s.slab[s.used]
-	s.used++
-	return r
 }
 
 func (s *Session) note(err error) {
@@ -257,9 +267,6 @@ func (s *Session) Flush(ctx context.Context) error {
 	}
 	return nil
 }
-
-// reset makes the transaction's memory free for the next one.
-func (s *Session) reset() { s.slab, s.used, s.slabAt, s.sent = nil, 0, 0, 0 }
 
 // partitioner sends records of the direct topics where they say, and others by the default rule: murmur2 of the key.
 type partitioner struct {

@@ -12,7 +12,7 @@ import (
 
 // Begin opens a transaction; without transactions it does nothing.
 func (s *Session) Begin() error {
-	s.reset()
+	s.sent = 0
 	if s.cfg.TransactionalID == "" {
 		return nil
 	}

@@ -11,25 +11,38 @@ import (
 	"github.com/penstock/penstock/processor/internal/topology"
 )
 
-// errBusy ends a poll early: a commit is due inside the batch.
-var errStopPoll = errors.New("stop")
-
 // poll steps what has been fetched. With nothing there it commits an open transaction, or waits.
 func (w *Worker) poll(ctx context.Context) error {
-	n, err := w.session.Poll(nil, pollRecords, w.onRecord(ctx))
+	n, err := w.session.Poll(nil, w.onRecord(ctx))
 	if err != nil {
 		return w.pollFailed(err)
 	}
 	if n > 0 {
 		return w.produce()
 	}
-	if w.open {
-		if rest := minCommitInterval - time.Since(w.lastCommit); rest > 0 {
-			return w.wait(ctx, rest)
-		}
-		return w.commit(ctx)
+	if !w.open {
+		return w.wait(ctx, idleWait)
 	}
-	return w.wait(ctx, idleWait)
+	rest := minCommitInterval - time.Since(w.lastCommit)
+	if w.behind() {
+		rest = w.cfg.CommitInterval - time.Since(w.openedAt)
+	}
+	if rest > 0 {
+		return w.wait(ctx, rest)
+	}
+	return w.commit(ctx)
+}
+
+// behind reports whether the last fetch left committed records to be read: the next ones are on their way.
+func (w *Worker) behind() bool {
+	for _, o := range w.tasks {
+		for input := range w.cfg.Topology.Inputs {
+			if o.task.Next(input) < w.session.Stable(input, o.task.Partition()) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // idleWait bounds a wait for records; the inbox ends it early.
@@ -40,7 +53,7 @@ func (w *Worker) wait(ctx context.Context, limit time.Duration) error {
 	defer cancel()
 	ctx2, cancel2 := context.WithTimeout(ctx2, limit)
 	defer cancel2()
-	n, err := w.session.Poll(ctx2, pollRecords, w.onRecord(ctx))
+	n, err := w.session.Poll(ctx2, w.onRecord(ctx))
 	if err != nil {
 		return w.pollFailed(err)
 	}

@@ -49,7 +49,6 @@ type Counters struct {
 const (
 	// minCommitInterval is the least time between two commits while there is nothing more to read.
 	minCommitInterval = 8 * time.Millisecond
-	pollRecords       = 8192
 	// clockEvery is how many records are stepped between two looks at the clock, so that slow handlers are committed
 	// in time.
 	clockEvery = 16
