@@ -1,0 +1,71 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/penstock/penstock/cmd/penstock/internal/kafka"
+	"github.com/penstock/penstock/cmd/penstock/internal/settings"
+	"github.com/penstock/penstock/processor/session"
+	"github.com/penstock/penstock/processor/session/audit"
+
+	"github.com/penstock/penstock/cmd/penstock/internal/feed"
+)
+
+// shared are the settings that several commands have.
+type shared struct {
+	conn          kafka.Connection
+	app           string
+	input, output string
+	inputFormat   string
+	updates       string
+	badInput      string
+}
+
+// Words of flags.
+var (
+	formats   = []string{string(feed.JSON), string(feed.CSV)}
+	updates   = []string{"every", "last", "closing"}
+	badInputs = []string{"dlq", "skip", "fail"}
+)
+
+// share adds flags whose settings have no command's name before them.
+func share(cmd *cobra.Command, declare func(fs *pflag.FlagSet)) {
+	declare(cmd.Flags())
+	settings.Shared(cmd.Flags())
+}
+
+// own adds flags whose settings are the command's alone.
+func own(cmd *cobra.Command, declare func(fs *pflag.FlagSet)) {
+	declare(cmd.Flags())
+	settings.Own(cmd.Flags(), cmd.Name())
+}
+
+func (s *shared) appFlag(fs *pflag.FlagSet) {
+	fs.StringVar(&s.app, "app", "penstock", "application id: names its group and its topics")
+}
+
+func (s *shared) inputFlag(fs *pflag.FlagSet) {
+	fs.StringVar(&s.input, "input", "transactions", "topic of transactions, keyed by session id")
+}
+
+func (s *shared) outputFlag(fs *pflag.FlagSet) {
+	fs.StringVar(&s.output, "output", "session-updates", "topic of session updates")
+}
+
+// windowFlags are what the window is told and the audit must know.
+func (s *shared) windowFlags(cmd *cobra.Command, fs *pflag.FlagSet) {
+	settings.Choice(cmd, fs, &s.inputFormat, "input-format", formats, "format of the input's records")
+	settings.Choice(cmd, fs, &s.updates, "updates", updates, "transactions that yield an update, beside deposits")
+	settings.Choice(cmd, fs, &s.badInput, "bad-input", badInputs, "what becomes of a bad record: to the dead letters, passed over, or the end")
+}
+
+func (s *shared) window() (session.Config, error) {
+	u, err := session.ParseUpdates(s.updates)
+	return session.Config{ID: s.app, Input: s.input, Output: s.output, Format: feed.Format(s.inputFormat).Codec(), Updates: u}, err
+}
+
+func (s *shared) audit() (audit.Config, error) {
+	u, err := session.ParseUpdates(s.updates)
+	return audit.Config{Input: s.input, Format: feed.Format(s.inputFormat).Codec(), Updates: u, SkipBad: s.badInput == "skip"}, err
+}

@@ -1,0 +1,128 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/penstock/penstock/cmd/penstock/internal/health"
+	"github.com/penstock/penstock/cmd/penstock/internal/settings"
+	"github.com/penstock/penstock/processor/engine"
+	"github.com/penstock/penstock/processor/session"
+)
+
+// serviceFlags are those of run alone. Their settings have no command's name before them: they are the service's.
+type serviceFlags struct {
+	shared
+	engine    engine.Config
+	guarantee string
+	from      string
+	memory    settings.Size
+	http      string
+}
+
+const runExample = `  penstock run --brokers localhost:9092 --create-topics
+  penstock run --config /etc/penstock.yaml --http :8080
+  PENSTOCK_BROKERS=k1:9092,k2:9092 penstock run --instance node-1 --state-dir /var/lib/penstock`
+
+func (p *program) runCommand() *cobra.Command {
+	f := &serviceFlags{}
+	cmd := &cobra.Command{
+		Use: "run", Short: "Run the session window", Example: runExample, Args: cobra.NoArgs,
+		Long: `Run sums the wins of each session and closes it at its deposit, until it is told to stop (SIGTERM, SIGINT): it then
+finishes its transactions, leaves the group and exits with 0. A second signal kills it, which loses nothing either.`,
+		RunE: p.verb(func(cmd *cobra.Command, _ []string) error { return p.serve(cmd.Context(), f) }),
+	}
+	f.declare(cmd)
+	return cmd
+}
+
+func (f *serviceFlags) declare(cmd *cobra.Command) {
+	f.memory = 64 << 20
+	share(cmd, func(fs *pflag.FlagSet) {
+		f.conn.Flags(cmd, fs)
+		f.appFlag(fs)
+		f.inputFlag(fs)
+		f.outputFlag(fs)
+		f.windowFlags(cmd, fs)
+		c := &f.engine
+		fs.StringVar(&c.StateDir, "state-dir", "", "this process's own directory (default: one in the user's cache, by application)")
+		fs.StringVar(&c.Instance, "instance", "", "member id that stays the same over restarts, unique in the application (default: kept in the state directory)")
+		fs.IntVar(&c.Workers, "workers", max(2, runtime.GOMAXPROCS(0)), "transactional producers that share the partitions")
+		fs.Var(&f.memory, "memory", "bound of caches and store together")
+		settings.Choice(cmd, fs, &f.guarantee, "guarantee", []string{"exactly-once", "at-least-once"}, "how often a record takes effect")
+		settings.Choice(cmd, fs, &f.from, "from", []string{"start", "end"}, "where a partition without a committed offset begins")
+		fs.DurationVar(&c.CommitInterval, "commit-interval", 300*time.Millisecond, "longest time between commits under load")
+		fs.DurationVar(&c.SessionTimeout, "session-timeout", 10*time.Second, "how long the group waits for a silent member")
+		fs.DurationVar(&c.TransactionTimeout, "transaction-timeout", 0, "how long the broker waits for a silent transaction (default: the session timeout)")
+		fs.BoolVar(&c.CreateTopics, "create-topics", false, "create input and output where they are missing")
+		fs.Int32Var(&c.Partitions, "partitions", 4, "of topics that are created")
+		fs.Int16Var(&c.ReplicationFactor, "replication-factor", -1, "of topics that are created; -1: the broker's default")
+		fs.BoolVar(&c.Stay, "stay", false, "keep the membership at a stop, for a restart within the session timeout")
+		fs.StringVar(&f.http, "http", "", "address to serve /livez and /readyz at, such as :8080")
+	})
+}
+
+// configure turns the flags into what the library takes.
+func (f *serviceFlags) configure() (session.Config, engine.Config, error) {
+	window, err := f.window()
+	faults := []error{err}
+	note := func(err error) { faults = append(faults, err) }
+	cfg := f.engine
+	cfg.Brokers, cfg.MemoryBytes = f.conn.Brokers, int64(f.memory)
+	cfg.TLS, err = f.conn.TLSConfig()
+	note(err)
+	cfg.SASL = f.conn.Mechanism()
+	cfg.Guarantee, err = engine.ParseGuarantee(f.guarantee)
+	note(err)
+	cfg.BadInput, err = engine.ParseBadInput(f.badInput)
+	note(err)
+	cfg.From, err = engine.ParseFrom(f.from)
+	note(err)
+	note(cfg.Validate())
+	return window, cfg, errors.Join(faults...)
+}
+
+func (p *program) serve(ctx context.Context, f *serviceFlags) error {
+	window, cfg, err := f.configure()
+	if err != nil {
+		return usage(err)
+	}
+	app := session.Window(window)
+	if err := app.Validate(); err != nil {
+		return usage(err)
+	}
+	cfg.Logger = p.logger
+	probe := &health.Probe{}
+	cfg.Ready = func(int32) { probe.SetReady() }
+	g, soft := errgroup.WithContext(ctx)
+	if f.http != "" {
+		l, err := health.Listen(f.http)
+		if err != nil {
+			return err
+		}
+		g.Go(func() error { return probe.Serve(soft, l) })
+		p.logger.Info("http", "address", l.Addr().String())
+	}
+	p.logger.Info("penstock starts", "version", versionText(), "app", window.ID, "input", window.Input, "output", window.Output,
+		"brokers", cfg.Brokers, "workers", cfg.Workers, "guarantee", f.guarantee)
+	g.Go(func() error {
+		if err := engine.Run(soft, app, cfg); err != nil {
+			return err
+		}
+		if soft.Err() == nil {
+			return errors.New("the engine ended by itself")
+		}
+		return nil
+	})
+	err = g.Wait()
+	if err == nil {
+		p.logger.Info("penstock has stopped")
+	}
+	return err
+}

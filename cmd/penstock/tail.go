@@ -1,0 +1,89 @@
+package main
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/penstock/penstock/cmd/penstock/internal/kafka"
+	"github.com/penstock/penstock/cmd/penstock/internal/settings"
+	"github.com/penstock/penstock/cmd/penstock/internal/view"
+)
+
+type tailFlags struct {
+	shared
+	from   string
+	json   bool
+	filter view.Filter
+}
+
+const tailExample = `  penstock tail
+  penstock tail --from start --session session1
+  penstock tail --from start --closing --json | jq .currentBalance`
+
+func (p *program) tailCommand() *cobra.Command {
+	f := &tailFlags{}
+	cmd := &cobra.Command{
+		Use: "tail", Short: "Show the session updates", Example: tailExample, Args: cobra.NoArgs,
+		Long: `Tail shows the committed records of the output topic: as a table on a terminal, else as lines "session1 12.50" or, for a
+closing update, "session1 closed 12.50". It ends at an interrupt or after --limit updates.`,
+		RunE: p.verb(func(cmd *cobra.Command, _ []string) error { return p.tail(cmd.Context(), f) }),
+	}
+	share(cmd, func(fs *pflag.FlagSet) {
+		f.conn.Flags(cmd, fs)
+		f.outputFlag(fs)
+	})
+	own(cmd, func(fs *pflag.FlagSet) {
+		settings.Choice(cmd, fs, &f.from, "from", []string{"end", "start"}, "where to begin")
+		fs.BoolVar(&f.json, "json", false, "lines of JSON")
+		fs.BoolVar(&f.filter.Closing, "closing", false, "closing updates only")
+		fs.StringVar(&f.filter.Session, "session", "", "updates of this session id only")
+		fs.IntVar(&f.filter.Limit, "limit", 0, "end after so many updates; 0: go on")
+	})
+	return cmd
+}
+
+func (p *program) tail(ctx context.Context, f *tailFlags) error {
+	reader, err := f.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer reader.Close()
+	bad := func(r *kgo.Record, err error) {
+		p.say("%s partition %d offset %d: %v", f.output, r.Partition, r.Offset, err)
+	}
+	return view.Follow(ctx, view.Following{Reader: reader, View: p.view(f.json), Filter: f.filter, Bad: bad})
+}
+
+func (f *tailFlags) open(ctx context.Context) (*kafka.Reader, error) {
+	cl, err := f.conn.Client(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer cl.Close()
+	if _, err := kafka.Partitions(ctx, cl, f.output); err != nil {
+		return nil, err
+	}
+	offsets := kafka.StableEnds
+	if f.from == "start" {
+		offsets = kafka.Starts
+	}
+	from, err := offsets(ctx, cl, f.output)
+	if err != nil {
+		return nil, err
+	}
+	return f.conn.NewReader(ctx, f.output, from)
+}
+
+// view is the one that fits standard output.
+func (p *program) view(json bool) view.View {
+	switch {
+	case json:
+		return view.NewJSONLines(p.stdout)
+	case p.terminal:
+		return view.NewTable(p.stdout)
+	}
+	return view.NewLines(p.stdout)
+}
