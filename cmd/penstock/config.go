@@ -34,10 +34,7 @@ variable, the file or the default gave it. Secrets are hidden. The settings of r
 			if err != nil || other == cmd.Root() {
 				return usage(fmt.Errorf("unknown command %q", args[0]))
 			}
-			// The file and the variables are what this call was given.
-			if path := cmd.Flag(settings.ConfigFlag); path.Changed {
-				other.InheritedFlags() // merges the root's flags
-			}
+			other.InheritedFlags() // merges the root's, --config among them
 			if all, err = settings.Load(other, p.environ); err != nil {
 				return usage(err)
 			}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net"
 
 	"github.com/spf13/cobra"
@@ -43,13 +44,12 @@ updates, and proves in the end that the results are exact. With --listen it take
 
 func (p *program) demo(ctx context.Context, f *demoFlags) error {
 	if p.source("log-level") == "default" {
-		p.logLevel = "warn" // the engine's story would tear up the table
-		if err := p.startLogging(); err != nil {
-			return err
-		}
+		p.level.Set(slog.LevelWarn) // the engine's story is not the demo's
 	}
+	v, restore := p.view(false)
+	defer restore()
 	cfg := demo.Config{Records: f.records, Rate: f.rate, Seed: f.seed, BrokerPort: f.brokerPort,
-		View: p.view(false), Logger: p.logger, Say: p.say, Bad: p.badLine}
+		View: v, Logger: p.logger, Say: p.say, Bad: p.badLine}
 	if f.listen != "" {
 		l, err := net.Listen("tcp", f.listen)
 		if err != nil {
@@ -62,6 +62,7 @@ func (p *program) demo(ctx context.Context, f *demoFlags) error {
 		cfg.Listen = l
 	}
 	report, err := demo.Run(ctx, cfg)
+	restore()
 	if err != nil {
 		return err
 	}

@@ -13,9 +13,8 @@ import (
 func main() {
 	ctx, restore := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, restore) // a second signal kills
-	p := &program{
-		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, environ: os.Environ(),
-		terminal: isatty.IsTerminal(os.Stdout.Fd()) && os.Getenv("TERM") != "dumb",
-	}
+	p := &program{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, environ: os.Environ()}
+	p.terminal = isatty.IsTerminal(os.Stdout.Fd()) && os.Getenv("TERM") != "dumb"
+	p.oneTerminal = p.terminal && isatty.IsTerminal(os.Stderr.Fd())
 	os.Exit(p.run(ctx, os.Args[1:]))
 }

@@ -35,9 +35,11 @@ type program struct {
 	stdout, stderr io.Writer
 	environ        []string
 	terminal       bool // stdout is one
+	oneTerminal    bool // stderr is the same
 
 	settings            []settings.Setting // of the command that runs
 	logFormat, logLevel string
+	level               slog.LevelVar
 	logger              *slog.Logger
 }
 
@@ -88,6 +90,9 @@ func (p *program) root() *cobra.Command {
 	root.SetOut(p.stdout)
 	root.SetErr(p.stderr)
 	root.SetVersionTemplate("penstock {{.Version}}\n")
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usage(fmt.Errorf("%w; see %s --help", err, cmd.CommandPath()))
+	})
 	fs := root.PersistentFlags()
 	fs.String(settings.ConfigFlag, "", "YAML file of settings")
 	logging := pflag.NewFlagSet("", pflag.ContinueOnError)
@@ -127,16 +132,21 @@ func (p *program) startLogging() error {
 	if err := level.UnmarshalText([]byte(p.logLevel)); err != nil {
 		return fmt.Errorf("log-level %q: use debug, info, warn or error", p.logLevel)
 	}
-	opts := &slog.HandlerOptions{Level: level}
-	switch p.logFormat {
-	case "text":
-		p.logger = slog.New(slog.NewTextHandler(p.stderr, opts))
-	case "json":
-		p.logger = slog.New(slog.NewJSONHandler(p.stderr, opts))
-	default:
+	if p.logFormat != "text" && p.logFormat != "json" {
 		return fmt.Errorf("log-format %q: use text or json", p.logFormat)
 	}
+	p.level.Set(level)
+	p.setLogger()
 	return nil
+}
+
+// setLogger makes the logger on standard error.
+func (p *program) setLogger() {
+	opts := &slog.HandlerOptions{Level: &p.level}
+	p.logger = slog.New(slog.NewTextHandler(p.stderr, opts))
+	if p.logFormat == "json" {
+		p.logger = slog.New(slog.NewJSONHandler(p.stderr, opts))
+	}
 }
 
 // source is where a setting's value comes from.

@@ -51,10 +51,12 @@ func (p *program) tail(ctx context.Context, f *tailFlags) error {
 		return err
 	}
 	defer reader.Close()
+	v, restore := p.view(f.json)
+	defer restore()
 	bad := func(r *kgo.Record, err error) {
 		p.say("%s partition %d offset %d: %v", f.output, r.Partition, r.Offset, err)
 	}
-	return view.Follow(ctx, view.Following{Reader: reader, View: p.view(f.json), Filter: f.filter, Bad: bad})
+	return view.Follow(ctx, view.Following{Reader: reader, View: v, Filter: f.filter, Bad: bad})
 }
 
 func (f *tailFlags) open(ctx context.Context) (*kafka.Reader, error) {
@@ -77,13 +79,19 @@ func (f *tailFlags) open(ctx context.Context) (*kafka.Reader, error) {
 	return f.conn.NewReader(ctx, f.output, from)
 }
 
-// view is the one that fits standard output.
-func (p *program) view(json bool) view.View {
+// view is the one that fits standard output. While it is a table, what goes to the same terminal by standard error is
+// written above it, until restore is called.
+func (p *program) view(json bool) (v view.View, restore func()) {
 	switch {
 	case json:
-		return view.NewJSONLines(p.stdout)
-	case p.terminal:
-		return view.NewTable(p.stdout)
+		return view.NewJSONLines(p.stdout), func() {}
+	case !p.terminal:
+		return view.NewLines(p.stdout), func() {}
 	}
-	return view.NewLines(p.stdout)
+	table, stderr := view.NewTable(p.stdout), p.stderr
+	if p.oneTerminal {
+		p.stderr = table.Above()
+		p.setLogger()
+	}
+	return table, func() { p.stderr = stderr; p.setLogger() }
 }

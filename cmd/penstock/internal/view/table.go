@@ -2,8 +2,10 @@ package view
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"time"
 
 	"github.com/penstock/penstock/processor/session"
@@ -28,17 +30,57 @@ type Table struct {
 	height          int  // lines of the last picture
 	stale           bool // something changed since then
 	buf             bytes.Buffer
+
+	counts map[string]int64 // updates of the open sessions
+	above  above
 }
+
+// above collects lines that are to stand over the table.
+type above struct {
+	mu    sync.Mutex
+	lines []byte
+	after io.Writer // takes what comes when the last picture is drawn; nil before
+}
+
+func (a *above) Write(p []byte) (int, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.after != nil {
+		return a.after.Write(p)
+	}
+	a.lines = append(a.lines, p...)
+	return len(p), nil
+}
+
+func (a *above) take() []byte {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	lines := a.lines
+	a.lines = nil
+	return lines
+}
+
+func (a *above) waiting() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.lines) > 0
+}
+
+// Above takes lines of text that are written over the table at its next picture. It is safe for concurrent use.
+func (t *Table) Above() io.Writer { return &t.above }
+
+// maxCounts bounds the sessions whose updates are counted. When there are more, counting begins anew.
+const maxCounts = 100_000
 
 type slot struct {
 	update session.SessionUpdate
-	count  int64 // updates seen in this slot
+	count  int64 // updates of the session since it was opened
 	seen   uint64
 }
 
 // NewTable draws on the terminal w.
 func NewTable(w io.Writer) *Table {
-	return &Table{w: w, index: map[string]int{}, began: time.Now(), stale: true}
+	return &Table{w: w, index: map[string]int{}, counts: map[string]int64{}, began: time.Now(), stale: true}
 }
 
 // Show takes an update.
@@ -52,12 +94,22 @@ func (t *Table) Show(u session.SessionUpdate) {
 	if !ok {
 		i = t.oldest()
 		delete(t.index, t.slots[i].update.SessionID)
-		t.slots[i] = slot{}
 		t.index[u.SessionID] = i
 	}
-	s := &t.slots[i]
-	s.update, s.seen, s.count = u, t.tick, s.count+1
+	t.slots[i] = slot{update: u, seen: t.tick, count: t.count(u)}
 	t.stale = true
+}
+
+func (t *Table) count(u session.SessionUpdate) int64 {
+	n := t.counts[u.SessionID] + 1
+	if len(t.counts) >= maxCounts {
+		clear(t.counts)
+	}
+	t.counts[u.SessionID] = n
+	if u.DepositCurrentBalance {
+		delete(t.counts, u.SessionID)
+	}
+	return n
 }
 
 func (t *Table) oldest() int {
@@ -72,20 +124,31 @@ func (t *Table) oldest() int {
 
 // Flush draws, if the last picture is old enough.
 func (t *Table) Flush() error {
-	if !t.stale || time.Since(t.drawn) < redraw {
+	if !t.stale && !t.above.waiting() || time.Since(t.drawn) < redraw {
 		return nil
 	}
 	return t.draw()
 }
 
 // Close draws the last picture.
-func (t *Table) Close() error { return t.draw() }
+func (t *Table) Close() error {
+	err := t.draw()
+	t.above.mu.Lock()
+	defer t.above.mu.Unlock()
+	t.above.after = t.w
+	_, late := t.w.Write(t.above.lines)
+	t.above.lines = nil
+	return errors.Join(err, late)
+}
 
 func (t *Table) draw() error {
 	t.stale, t.drawn = false, time.Now()
 	t.buf.Reset()
 	if t.height > 0 {
 		fmt.Fprintf(&t.buf, "\x1b[%dA\r", t.height)
+	}
+	for line := range bytes.Lines(t.above.take()) {
+		t.line("%s", bytes.TrimRight(line, "\r\n"))
 	}
 	t.height = 0
 	t.line("%-28s %20s  %8s  %s", "SESSION", "BALANCE", "UPDATES", "")
