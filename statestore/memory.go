@@ -87,12 +87,19 @@ func (m *Memory) Flush() error {
 // Close implements Store.
 func (m *Memory) Close() error {
 	if err := m.Flush(); err != nil {
-		return err
+		return err // closed already
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.closed = true
 	return nil
+}
+
+// Reopen opens a closed store again.
+func (m *Memory) Reopen() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.closed = false
 }
 
 // Crash leaves what the last Flush made durable, and opens the store again.

@@ -4,9 +4,12 @@ package pebblestore
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"sync/atomic"
+	"syscall"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
@@ -27,25 +30,27 @@ const maxOpenFiles = 128
 
 // Store is a statestore.Store. It has no write-ahead log: the changelog is one, and a Flush writes the memtables out.
 type Store struct {
-	db     *pebble.DB
-	failed atomic.Pointer[error] // what Pebble would have ended the process for; sticks
-	closed atomic.Bool
+	db         *pebble.DB
+	closed     atomic.Bool
+	failed     atomic.Pointer[error] // what Pebble would have ended the process for; sticks
+	failure    chan struct{}         // closed with it
+	background chan error            // errors of flushes and compactions, which Pebble tries again
 }
 
 var _ statestore.Store = (*Store)(nil)
 
 // Open opens or creates the store in dir. An error for which statestore.IsCorrupt holds means that it must be rebuilt.
 func Open(dir string, o Options) (s *Store, err error) {
-	s = &Store{}
+	s = &Store{failure: make(chan struct{}), background: make(chan error, 1)}
 	defer s.rescue(&err)
 	db, err := pebble.Open(dir, s.options(o))
 	if err != nil {
-		return nil, s.classify(err)
-	}
-	if p := s.failed.Load(); p != nil {
-		return nil, errors.Join(*p, db.Close())
+		return nil, classifyOpen(err)
 	}
 	s.db = db
+	if err := s.usable(); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
 	return s, nil
 }
 
@@ -72,9 +77,15 @@ func (s *Store) options(o Options) *pebble.Options {
 		Logger:                      &logger{s, o.Logger},
 		CompactionConcurrencyRange:  func() (int, int) { return 1, 2 },
 	}
-	p.EventListener = &pebble.EventListener{BackgroundError: func(err error) {
-		o.Logger.Error("the store failed in the background", "error", err)
-	}}
+	p.EventListener = &pebble.EventListener{
+		BackgroundError: func(err error) {
+			select {
+			case s.background <- err:
+			default:
+			}
+		},
+		DataCorruption: func(i pebble.DataCorruptionInfo) { s.fail(fmt.Errorf("%s: %w", i.Path, i.Details)) },
+	}
 	for i := range p.Levels {
 		p.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 		p.Levels[i].FilterType = pebble.TableFilter
@@ -82,8 +93,17 @@ func (s *Store) options(o Options) *pebble.Options {
 	return p
 }
 
-// logger takes Pebble's messages. Its Fatalf records the error, which every later call returns, and ends the goroutine
-// alone.
+// fail records what makes the store unusable, once.
+func (s *Store) fail(cause error) error {
+	err := fmt.Errorf("%w: %w", statestore.ErrCorrupt, cause)
+	if s.failed.CompareAndSwap(nil, &err) {
+		close(s.failure)
+	}
+	return *s.failed.Load()
+}
+
+// logger takes Pebble's messages. After Fatalf Pebble's code goes on and returns an error of its own; the failure sticks,
+// so that every later call of the store returns it.
 type logger struct {
 	s *Store
 	l *slog.Logger
@@ -95,29 +115,23 @@ func (g *logger) Errorf(format string, args ...any) {
 	g.l.Warn("store: " + fmt.Sprintf(format, args...))
 }
 
-func (g *logger) Fatalf(format string, args ...any) {
-	err := fmt.Errorf("%w: %s", statestore.ErrCorrupt, fmt.Sprintf(format, args...))
-	g.s.failed.CompareAndSwap(nil, &err)
-	g.l.Error("the store failed", "error", err)
-	panic(fatal{err})
-}
-
-// fatal is how Fatalf leaves Pebble's code.
-type fatal struct{ err error }
+func (g *logger) Fatalf(format string, args ...any) { _ = g.s.fail(fmt.Errorf(format, args...)) }
 
 // rescue turns a panic of Pebble's into an error that sticks.
 func (s *Store) rescue(err *error) {
-	p := recover()
-	if p == nil {
-		return
+	if p := recover(); p != nil {
+		*err = s.fail(fmt.Errorf("%v", p))
 	}
-	if f, ok := p.(fatal); ok {
-		*err = f.err
-		return
+}
+
+// classifyOpen takes what cannot be opened for damaged, unless it is the machine that refuses.
+func classifyOpen(err error) error {
+	for _, e := range []error{fs.ErrPermission, syscall.EMFILE, syscall.ENFILE, syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS} {
+		if errors.Is(err, e) {
+			return err
+		}
 	}
-	failed := fmt.Errorf("%w: %v", statestore.ErrCorrupt, p)
-	s.failed.CompareAndSwap(nil, &failed)
-	*err = failed
+	return fmt.Errorf("%w: %w", statestore.ErrCorrupt, err)
 }
 
 func (s *Store) classify(err error) error {
@@ -213,24 +227,61 @@ func (s *Store) Scan(lower, upper []byte, fn func(key, value []byte) error) (err
 	return nil
 }
 
-// Flush implements statestore.Store.
+// Flush implements statestore.Store. Where the disk is full it returns that error, and a later Flush may succeed.
 func (s *Store) Flush() (err error) {
 	if err := s.usable(); err != nil {
 		return err
 	}
 	defer s.rescue(&err)
-	return s.classify(s.db.Flush())
+	return s.flush()
 }
 
+func (s *Store) flush() error {
+	select {
+	case <-s.background: // an older one
+	default:
+	}
+	done, err := s.db.AsyncFlush()
+	if err != nil {
+		return s.classify(err)
+	}
+	select {
+	case <-done:
+		return nil
+	case <-s.failure:
+		return *s.failed.Load()
+	case err := <-s.background:
+		return s.classify(err)
+	}
+}
+
+// closeTimeout bounds the close of a store that failed: its background work may hang.
+const closeTimeout = 3 * time.Second
+
 // Close implements statestore.Store. Pebble's own Close would drop memtables that have no write-ahead log.
-func (s *Store) Close() (err error) {
+func (s *Store) Close() error {
 	if s.closed.Swap(true) {
 		return statestore.ErrClosed
 	}
-	defer s.rescue(&err)
-	if p := s.failed.Load(); p != nil {
-		return errors.Join(*p, s.db.Close())
+	done := make(chan error, 1)
+	go func() {
+		var err error
+		defer func() { done <- err }()
+		defer s.rescue(&err)
+		if s.failed.Load() == nil {
+			err = s.flush()
+		}
+		err = errors.Join(err, s.classify(s.db.Close()))
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-s.failure:
 	}
-	err = s.classify(s.db.Flush())
-	return errors.Join(err, s.classify(s.db.Close()))
+	select {
+	case err := <-done:
+		return errors.Join(*s.failed.Load(), err)
+	case <-time.After(closeTimeout):
+		return *s.failed.Load()
+	}
 }

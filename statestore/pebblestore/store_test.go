@@ -1,0 +1,156 @@
+package pebblestore_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+	"github.com/penstock/penstock/statestore"
+	"github.com/penstock/penstock/statestore/pebblestore"
+	"github.com/penstock/penstock/statestore/storetest"
+	"github.com/stretchr/testify/require"
+)
+
+var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
+
+// disk is a file system in memory that loses what was not synced.
+type disk struct {
+	t  *testing.T
+	fs *vfs.MemFS
+	s  *pebblestore.Store
+}
+
+func (d *disk) Open() (statestore.Store, error) {
+	s, err := pebblestore.Open("store", pebblestore.Options{FS: d.fs, Logger: quiet})
+	d.s = s
+	return s, err
+}
+
+func (d *disk) Crash() {
+	after := d.fs.CrashClone(vfs.CrashCloneCfg{})
+	require.NoError(d.t, d.s.Close()) // on the file system that is gone
+	d.fs = after
+}
+
+func TestPebble(t *testing.T) {
+	storetest.Run(t, func(t *testing.T) storetest.Device { return &disk{t: t, fs: vfs.NewCrashableMem()} })
+}
+
+// R8: a damaged file is told, or does no harm; it never ends the process and never changes a value.
+func TestDamagedFilesAreToldOrHarmless(t *testing.T) {
+	for _, damage := range []string{"cut", "zeroed", "deleted", "flipped"} {
+		t.Run(damage, func(t *testing.T) {
+			for i := 0; ; i++ {
+				dir := filepath.Join(t.TempDir(), "store")
+				want := fill(t, dir)
+				files, err := os.ReadDir(dir)
+				require.NoError(t, err)
+				if i == len(files) {
+					return
+				}
+				name := files[i].Name()
+				harm(t, filepath.Join(dir, name), damage)
+				got, err := read(dir, want)
+				if err != nil {
+					require.True(t, statestore.IsCorrupt(err), "%s %s: %v", damage, name, err)
+					continue
+				}
+				require.Zero(t, got, "%s %s: wrong or missing values", damage, name)
+			}
+		})
+	}
+}
+
+func fill(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	s, err := pebblestore.Open(dir, pebblestore.Options{Logger: quiet})
+	require.NoError(t, err)
+	want := map[string]string{}
+	for range 3 {
+		var b statestore.Batch
+		for range 2000 {
+			k, v := fmt.Sprintf("key%05d", rand.IntN(5000)), fmt.Sprint(rand.Int())
+			b.Set([]byte(k), []byte(v))
+			want[k] = v
+		}
+		b.Sort()
+		require.NoError(t, s.Apply(&b))
+		require.NoError(t, s.Flush())
+	}
+	require.NoError(t, s.Close())
+	return want
+}
+
+func harm(t *testing.T, file, damage string) {
+	t.Helper()
+	raw, err := os.ReadFile(file)
+	require.NoError(t, err)
+	switch damage {
+	case "deleted":
+		require.NoError(t, os.Remove(file))
+		return
+	case "cut":
+		raw = raw[:len(raw)/2]
+	case "zeroed":
+		clear(raw)
+	case "flipped":
+		if len(raw) > 0 {
+			raw[len(raw)/2] ^= 0x40
+		}
+	}
+	require.NoError(t, os.WriteFile(file, raw, 0o600))
+}
+
+// read returns how many values are not as wanted.
+func read(dir string, want map[string]string) (bad int, err error) {
+	s, err := pebblestore.Open(dir, pebblestore.Options{Logger: quiet})
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, ignoreCorrupt(s.Close())) }()
+	for k, v := range want {
+		got, ok, err := s.Get(nil, []byte(k))
+		if err != nil {
+			return 0, err
+		}
+		if !ok || string(got) != v {
+			bad++
+		}
+	}
+	return bad, nil
+}
+
+func ignoreCorrupt(err error) error {
+	if statestore.IsCorrupt(err) {
+		return nil
+	}
+	return err
+}
+
+// R8: a disk that fails at any write is an error of the call, not the end of the process.
+func TestAFailingDiskIsAnError(t *testing.T) {
+	for n := int32(0); n < 40; n++ {
+		index := errorfs.OnIndex(n)
+		fs := errorfs.Wrap(vfs.NewMem(), errorfs.ErrInjected.If(errorfs.And(errorfs.Writes, index)))
+		s, err := pebblestore.Open("store", pebblestore.Options{FS: fs, Logger: quiet})
+		if err != nil {
+			continue
+		}
+		for i := range 5 {
+			var b statestore.Batch
+			b.Set(fmt.Appendf(nil, "key%d", i), []byte("v"))
+			if err = s.Apply(&b); err == nil {
+				err = s.Flush()
+			}
+		}
+		_, _, getErr := s.Get(nil, []byte("key1"))
+		t.Logf("write %d: last error %v, get %v, close %v", n, err, getErr, s.Close())
+	}
+}
