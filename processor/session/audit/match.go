@@ -115,17 +115,37 @@ func (m *Model) judge(key string, t *track) {
 	}
 	pairs = append(pairs, pair{len(expect), len(got)})
 	last := pair{-1, -1}
+	var left unexplained
 	for _, p := range pairs {
-		m.gap(key, t, gap{last.expect + 1, p.expect, last.got + 1, p.got}, moved, occurs)
+		m.gap(key, t, gap{last.expect + 1, p.expect, last.got + 1, p.got}, moved, occurs, &left)
 		last = p
 	}
+	// An update without a cause beside one that is missing: it stands in its place. Where values repeat, the alignment may
+	// have put them apart.
+	for len(left.expect) > 0 && len(left.got) > 0 {
+		m.replaced(key, t, left.expect[0], left.got[0])
+		left.expect, left.got = left.expect[1:], left.got[1:]
+	}
+	for _, s := range left.got {
+		m.wrong("update of key %.60q at partition %d offset %d, %v, has no cause", key, s.partition, s.offset, s)
+	}
+	for _, i := range left.expect {
+		m.missing(key, t, i, i+1)
+	}
+}
+
+// unexplained is what is left of a key's updates when moved, replaced and duplicated ones are named: indices into
+// track.expect, and what was seen.
+type unexplained struct {
+	expect []int
+	got    []seen
 }
 
 // gap is what lies between two aligned updates: expect[e0:e1], in its place got[g0:g1].
 type gap struct{ e0, e1, g0, g1 int }
 
 // gap judges one. What was moved is left out: it is named already.
-func (m *Model) gap(key string, t *track, g gap, moved moves, occurs map[update]bool) {
+func (m *Model) gap(key string, t *track, g gap, moved moves, occurs map[update]bool, left *unexplained) {
 	var expected []int
 	for i := g.e0; i < g.e1; i++ {
 		if !moved.expect[i] && m.required(t, t.next+i) {
@@ -137,19 +157,22 @@ func (m *Model) gap(key string, t *track, g gap, moved moves, occurs map[update]
 		switch {
 		case moved.got[i]:
 		case len(expected) > 0:
-			e := t.expect[expected[0]]
+			m.replaced(key, t, expected[0], s)
 			expected = expected[1:]
-			m.wrong("update of key %.60q at partition %d offset %d: expected %v for input partition %d offset %d, got %v",
-				key, s.partition, s.offset, e, t.partition, e.offset, s)
 		case occurs[update{s.balance, s.closed, 0}]:
 			m.duplicated("update of key %.60q at partition %d offset %d, %v", key, s.partition, s.offset, s)
 		default:
-			m.wrong("update of key %.60q at partition %d offset %d, %v, has no cause", key, s.partition, s.offset, s)
+			left.got = append(left.got, s)
 		}
 	}
-	for _, i := range expected {
-		m.missing(key, t, i, i+1)
-	}
+	left.expect = append(left.expect, expected...)
+}
+
+// replaced names an update that stands in the place of expect[i].
+func (m *Model) replaced(key string, t *track, i int, s seen) {
+	e := t.expect[i]
+	m.wrong("update of key %.60q at partition %d offset %d: expected %v for input partition %d offset %d, got %v",
+		key, s.partition, s.offset, e, t.partition, e.offset, s)
 }
 
 // missing names the required ones of expect[from:to] as lost.

@@ -14,7 +14,10 @@ type sum struct {
 	scale int
 }
 
-var ten = big.NewInt(10)
+var (
+	ten     = big.NewInt(10)
+	tooMany = new(big.Int).Exp(ten, big.NewInt(maxDigits), nil) // the least coefficient with too many digits
+)
 
 // parseSum reads plain decimal notation.
 func parseSum(text string) *sum {
@@ -30,7 +33,7 @@ func parseSum(text string) *sum {
 func (s *sum) plus(t *sum) *sum {
 	r := &sum{scale: max(s.scale, t.scale)}
 	r.coef.Add(s.at(r.scale), t.at(r.scale))
-	for len(new(big.Int).Abs(&r.coef).Text(10)) > maxDigits {
+	for r.coef.CmpAbs(tooMany) >= 0 {
 		q, rest := new(big.Int).QuoRem(&r.coef, ten, new(big.Int))
 		if rest.Sign() != 0 || r.scale == 0 {
 			return nil
