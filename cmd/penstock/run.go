@@ -112,7 +112,8 @@ func (p *program) serve(ctx context.Context, f *serviceFlags) error {
 	p.logger.Info("penstock starts", "version", versionText(), "app", window.ID, "input", window.Input, "output", window.Output,
 		"brokers", cfg.Brokers, "workers", cfg.Workers, "guarantee", f.guarantee)
 	g.Go(func() error {
-		if err := engine.Run(soft, app, cfg); err != nil {
+		err := engine.Run(soft, app, cfg)
+		if err != nil && (ctx.Err() == nil || !errors.Is(err, context.Canceled)) {
 			return err
 		}
 		if soft.Err() == nil {

@@ -54,7 +54,6 @@ const (
 )
 
 // Run runs the demo until the sample is processed or, with Listen, until ctx is done; then it stops the engine and audits.
-// It returns an error when ctx is done before there is anything to audit.
 func Run(ctx context.Context, cfg Config) (auditor.Report, error) {
 	cluster, err := broker(cfg.BrokerPort)
 	if err != nil {
@@ -101,7 +100,11 @@ type demo struct {
 
 func (d *demo) engine(ctx context.Context, dir string) error {
 	window := session.Window(session.Config{ID: app, Input: input, Output: output})
-	return engine.Run(ctx, window, engine.Config{Brokers: d.conn.Brokers, StateDir: dir, CreateTopics: true, Logger: d.cfg.Logger})
+	err := engine.Run(ctx, window, engine.Config{Brokers: d.conn.Brokers, StateDir: dir, CreateTopics: true, Logger: d.cfg.Logger})
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return nil // stopped while it started
+	}
+	return err
 }
 
 // drive feeds, shows, and waits for the end of the data.
@@ -111,7 +114,7 @@ func (d *demo) drive(run, interrupt context.Context) error {
 		return err
 	}
 	defer cl.Close()
-	if err := d.awaitTopics(run, interrupt, cl); err != nil {
+	if err := d.awaitTopics(run, cl); err != nil {
 		return err
 	}
 	from, err := kafka.Starts(run, cl, output)
@@ -144,7 +147,7 @@ func (d *demo) drive(run, interrupt context.Context) error {
 }
 
 // awaitTopics waits until the engine has made its topics.
-func (d *demo) awaitTopics(run, interrupt context.Context, cl *kgo.Client) error {
+func (d *demo) awaitTopics(run context.Context, cl *kgo.Client) error {
 	ctx, cancel := context.WithTimeout(run, startTimeout)
 	defer cancel()
 	for _, topic := range []string{input, output, app + "-total-changelog", app + "-dead-letters"} {
@@ -157,8 +160,6 @@ func (d *demo) awaitTopics(run, interrupt context.Context, cl *kgo.Client) error
 				return err
 			}
 			select {
-			case <-interrupt.Done():
-				return interrupt.Err()
 			case <-ctx.Done():
 				return fmt.Errorf("the engine made no topic %s within %v", topic, startTimeout)
 			case <-time.After(poll):
