@@ -2,32 +2,37 @@ package statestore
 
 import (
 	"bytes"
-	"maps"
+	"errors"
 	"slices"
 	"sync"
 )
 
-// Memory is a Store in memory, for tests.
+// Memory is a Store in memory, for tests. Its content outlives Close.
 type Memory struct {
-	mu      sync.Mutex
-	now     map[string][]byte
-	durable map[string][]byte
-	closed  bool
+	mu     sync.RWMutex
+	values map[string][]byte
+	undo   []change // how to get back to the last Flush, oldest first
+	closed bool
+}
+
+// change is what a key was before an operation.
+type change struct {
+	key   string
+	value []byte
+	had   bool
 }
 
 // NewMemory returns an empty store.
-func NewMemory() *Memory {
-	return &Memory{now: map[string][]byte{}, durable: map[string][]byte{}}
-}
+func NewMemory() *Memory { return &Memory{values: map[string][]byte{}} }
 
 // Get implements Store.
 func (m *Memory) Get(dst, key []byte) ([]byte, bool, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
+	m.mu.RLock()
+	defer m.mu.RUnlock()
 	if m.closed {
 		return nil, false, ErrClosed
 	}
-	v, ok := m.now[string(key)]
+	v, ok := m.values[string(key)]
 	return append(dst, v...), ok, nil
 }
 
@@ -41,30 +46,52 @@ func (m *Memory) Apply(b *Batch) error {
 	for o := range b.All() {
 		switch o.Kind {
 		case OpSet:
-			m.now[string(o.Key)] = bytes.Clone(o.Value)
+			m.note(string(o.Key))
+			m.values[string(o.Key)] = bytes.Clone(o.Value)
 		case OpDelete:
-			delete(m.now, string(o.Key))
+			m.note(string(o.Key))
+			delete(m.values, string(o.Key))
 		case OpDeleteRange:
-			maps.DeleteFunc(m.now, func(k string, _ []byte) bool { return k >= string(o.Key) && k < string(o.Value) })
+			for _, k := range m.keys(o.Key, o.Value) {
+				m.note(k)
+				delete(m.values, k)
+			}
 		}
 	}
 	return nil
 }
 
+func (m *Memory) note(key string) {
+	v, had := m.values[key]
+	m.undo = append(m.undo, change{key, v, had})
+}
+
+// keys returns the keys within bounds, unordered.
+func (m *Memory) keys(lower, upper []byte) (keys []string) {
+	for k := range m.values {
+		if k >= string(lower) && (upper == nil || k < string(upper)) {
+			keys = append(keys, k)
+		}
+	}
+	return keys
+}
+
 // Scan implements Store.
 func (m *Memory) Scan(lower, upper []byte, fn func(key, value []byte) error) error {
-	m.mu.Lock()
+	m.mu.RLock()
 	if m.closed {
-		m.mu.Unlock()
+		m.mu.RUnlock()
 		return ErrClosed
 	}
-	all := maps.Clone(m.now)
-	m.mu.Unlock()
-	for _, k := range slices.Sorted(maps.Keys(all)) {
-		if k < string(lower) || upper != nil && k >= string(upper) {
-			continue
-		}
-		if err := fn([]byte(k), all[k]); err == ErrStop {
+	keys := m.keys(lower, upper)
+	slices.Sort(keys)
+	values := make([][]byte, len(keys))
+	for i, k := range keys {
+		values[i] = m.values[k]
+	}
+	m.mu.RUnlock()
+	for i, k := range keys {
+		if err := fn([]byte(k), bytes.Clone(values[i])); errors.Is(err, ErrStop) {
 			return nil
 		} else if err != nil {
 			return err
@@ -80,18 +107,18 @@ func (m *Memory) Flush() error {
 	if m.closed {
 		return ErrClosed
 	}
-	m.durable = maps.Clone(m.now)
+	m.undo = nil
 	return nil
 }
 
 // Close implements Store.
 func (m *Memory) Close() error {
-	if err := m.Flush(); err != nil {
-		return err // closed already
-	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.closed = true
+	if m.closed {
+		return ErrClosed
+	}
+	m.undo, m.closed = nil, true
 	return nil
 }
 
@@ -106,5 +133,12 @@ func (m *Memory) Reopen() {
 func (m *Memory) Crash() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.now, m.closed = maps.Clone(m.durable), false
+	for _, c := range slices.Backward(m.undo) {
+		if c.had {
+			m.values[c.key] = c.value
+		} else {
+			delete(m.values, c.key)
+		}
+	}
+	m.undo, m.closed = nil, false
 }

@@ -1,0 +1,98 @@
+package statestore_test
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/penstock/penstock/statestore"
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+)
+
+func ops(b *statestore.Batch) (all []string) {
+	for o := range b.All() {
+		all = append(all, fmt.Sprintf("%d %q %q", o.Kind, o.Key, o.Value))
+	}
+	return all
+}
+
+func TestSortKeepsTheOrderOfOneKeysOperations(t *testing.T) {
+	key := rapid.SliceOfN(rapid.SampledFrom([]byte{0, 'a', 0xff}), 0, 12)
+	rapid.Check(t, func(t *rapid.T) {
+		var b statestore.Batch
+		type added struct {
+			key  []byte
+			text string
+		}
+		var want []added
+		prefix := rapid.SampledFrom([]string{"", "partition"}).Draw(t, "prefix")
+		for i := range rapid.IntRange(0, 40).Draw(t, "ops") {
+			k := append([]byte(prefix), key.Draw(t, "key")...)
+			if rapid.Bool().Draw(t, "set") {
+				b.Set(k, fmt.Append(nil, i))
+				want = append(want, added{k, fmt.Sprintf("0 %q %q", k, fmt.Sprint(i))})
+			} else {
+				b.Delete(k)
+				want = append(want, added{k, fmt.Sprintf("1 %q %q", k, "")})
+			}
+		}
+		b.Sort()
+		slices.SortStableFunc(want, func(x, y added) int { return bytes.Compare(x.key, y.key) })
+		var texts []string
+		for _, w := range want {
+			texts = append(texts, w.text)
+		}
+		require.Equal(t, texts, ops(&b))
+	})
+}
+
+func TestSortLeavesABatchWithARangeAlone(t *testing.T) {
+	var b statestore.Batch
+	b.Set([]byte("b"), []byte("1"))
+	b.DeleteRange([]byte("a"), []byte("z"))
+	b.Set([]byte("a"), nil)
+	b.Sort()
+	require.Equal(t, []string{`0 "b" "1"`, `2 "a" "z"`, `0 "a" ""`}, ops(&b))
+	b.Reset()
+	require.Zero(t, b.Len()+b.Bytes())
+	b.Set([]byte("b"), nil)
+	b.Set([]byte("a"), nil)
+	b.Sort()
+	require.Equal(t, []string{`0 "a" ""`, `0 "b" ""`}, ops(&b))
+}
+
+func TestABatchUsedAgainAllocatesNothing(t *testing.T) {
+	var b statestore.Batch
+	keys := make([][]byte, 1000)
+	for i := range keys {
+		keys[i] = fmt.Appendf(nil, "session%d", rand.IntN(1000))
+	}
+	fill := func() {
+		b.Reset()
+		for _, k := range keys {
+			b.Set(k, k)
+		}
+		b.Sort()
+	}
+	fill()
+	require.Zero(t, testing.AllocsPerRun(10, fill))
+}
+
+func BenchmarkSort(b *testing.B) {
+	keys := make([][]byte, 64<<10)
+	for i := range keys {
+		keys[i] = fmt.Appendf(nil, "\x00\x00\x00\x07t\x00session-%016x", rand.Uint64())
+	}
+	var batch statestore.Batch
+	for b.Loop() {
+		batch.Reset()
+		for _, k := range keys {
+			batch.Set(k, k[:20])
+		}
+		batch.Sort()
+	}
+	b.ReportMetric(float64(b.N*len(keys))/b.Elapsed().Seconds(), "ops/s")
+}
