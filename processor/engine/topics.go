@@ -16,79 +16,104 @@ type topics struct {
 	deadLetters                 broker.Topic // without a name where the policy makes none
 }
 
-// findTopics describes every topic of t, creates those it may create, and returns every fault at once.
+// wanted is one topic of an application.
+type wanted struct {
+	name       string
+	partitions int32 // of one that is made
+	create     bool
+	configs    map[string]string
+	check      func(broker.Topic) error
+	// lost is asked before the topic is created: an error says that it was there before.
+	lost func() error
+}
+
+// findTopics describes and checks every topic of t and reports every fault at once. Only where there is none are the
+// missing topics created: a start that fails changes nothing.
 func findTopics(ctx context.Context, c *broker.Cluster, t *topology.Topology, cfg Config) (topics, error) {
-	var ts topics
-	var faults []error
-	note := func(err error) {
-		if err != nil {
-			faults = append(faults, err)
-		}
+	first, err := c.Topic(ctx, t.Inputs[0])
+	switch {
+	case err != nil && !errors.Is(err, broker.ErrNoTopic):
+		return topics{}, err
+	case err != nil:
+		first = broker.Topic{Name: t.Inputs[0], Partitions: cfg.Partitions}
 	}
-	partitions := cfg.Partitions
-	for i, name := range t.Inputs {
-		topic, err := own(ctx, c, name, partitions, cfg)
-		note(err)
-		if i == 0 && err == nil {
-			partitions = topic.Partitions
-		} else if err == nil && topic.Partitions != partitions {
-			note(fmt.Errorf("input topic %s has %d partitions, input topic %s has %d: they share keys, so make them equal", t.Inputs[0], partitions, name, topic.Partitions))
-		}
-		ts.inputs = append(ts.inputs, topic)
+	own := func(name string, check func(broker.Topic) error) wanted {
+		return wanted{name: name, partitions: first.Partitions, create: cfg.CreateTopics, check: check}
 	}
-	if len(faults) > 0 {
-		return ts, errors.Join(faults...)
+	internal := func(name string, configs map[string]string, check func(broker.Topic, broker.Topic) error) wanted {
+		return wanted{name: name, partitions: first.Partitions, create: true, configs: configs,
+			check: func(t broker.Topic) error { return check(t, first) }}
+	}
+	var want []wanted
+	for _, name := range t.Inputs {
+		want = append(want, own(name, func(t broker.Topic) error { return checkInput(t, first) }))
 	}
 	for _, name := range t.Outputs {
-		topic, err := own(ctx, c, name, partitions, cfg)
-		note(err)
-		ts.outputs = append(ts.outputs, topic)
-	}
-	if len(faults) > 0 { // nothing internal is created for an application that cannot run
-		return ts, errors.Join(faults...)
+		want = append(want, own(name, nil))
 	}
 	for i := range t.States {
-		topic, err := internal(ctx, c, t.ChangelogTopic(i), partitions, cfg, map[string]string{"cleanup.policy": "compact"})
-		note(err)
-		note(checkChangelog(topic, ts.inputs[0], err))
-		ts.changelogs = append(ts.changelogs, topic)
+		w := internal(t.ChangelogTopic(i), map[string]string{"cleanup.policy": "compact"}, checkChangelog)
+		w.lost = func() error { return checkLost(ctx, c, t.ID, w.name, first) }
+		want = append(want, w)
 	}
 	if cfg.BadInput == DeadLetter {
-		topic, err := internal(ctx, c, t.DeadLetterTopic(), partitions, cfg, map[string]string{"cleanup.policy": "delete", "retention.ms": "-1"})
-		note(err)
-		note(checkDeadLetters(topic, ts.inputs[0], err))
-		ts.deadLetters = topic
+		want = append(want, internal(t.DeadLetterTopic(), map[string]string{"cleanup.policy": "delete", "retention.ms": "-1"}, checkDeadLetters))
 	}
-	return ts, errors.Join(faults...)
+	found, err := settle(ctx, c, want, cfg)
+	if err != nil {
+		return topics{}, err
+	}
+	var ts topics
+	take := func(n int) []broker.Topic {
+		some := found[:n]
+		found = found[n:]
+		return some
+	}
+	ts.inputs, ts.outputs, ts.changelogs = take(len(t.Inputs)), take(len(t.Outputs)), take(len(t.States))
+	if len(found) > 0 {
+		ts.deadLetters = found[0]
+	}
+	return ts, nil
 }
 
-// own describes one of the user's topics. Their configuration is never altered.
-func own(ctx context.Context, c *broker.Cluster, name string, partitions int32, cfg Config) (broker.Topic, error) {
-	topic, err := c.Topic(ctx, name)
-	if !errors.Is(err, broker.ErrNoTopic) {
-		return topic, err
+// settle describes and checks all topics, and then creates those that are missing.
+func settle(ctx context.Context, c *broker.Cluster, want []wanted, cfg Config) ([]broker.Topic, error) {
+	found := make([]broker.Topic, len(want))
+	var missing []int
+	var faults []error
+	for i, w := range want {
+		topic, err := c.Topic(ctx, w.name)
+		switch {
+		case errors.Is(err, broker.ErrNoTopic) && w.create:
+			missing = append(missing, i)
+			err = nil
+			if w.lost != nil {
+				err = w.lost()
+			}
+		case errors.Is(err, broker.ErrNoTopic):
+			err = fmt.Errorf("topic %s does not exist: create it, or let penstock by --create-topics", w.name)
+		case err == nil && w.check != nil:
+			err = w.check(topic)
+		}
+		faults = append(faults, err)
+		found[i] = topic
 	}
-	if !cfg.CreateTopics {
-		return topic, fmt.Errorf("topic %s does not exist: create it, or let penstock by --create-topics", name)
+	if err := errors.Join(faults...); err != nil {
+		return nil, err
 	}
-	if err := c.Create(ctx, name, partitions, cfg.ReplicationFactor, nil); err != nil {
-		return topic, err
+	for _, i := range missing {
+		w := want[i]
+		if err := c.Create(ctx, w.name, w.partitions, cfg.ReplicationFactor, w.configs); err != nil {
+			return nil, err
+		}
+		cfg.Logger.Info("topic created", "topic", w.name, "partitions", w.partitions, "configs", w.configs)
+		topic, err := created(ctx, c, w.name)
+		if err != nil {
+			return nil, err
+		}
+		found[i] = topic
 	}
-	cfg.Logger.Info("topic created", "topic", name, "partitions", partitions)
-	return created(ctx, c, name)
-}
-
-// internal describes a topic of the engine's, or creates it with its configuration.
-func internal(ctx context.Context, c *broker.Cluster, name string, partitions int32, cfg Config, configs map[string]string) (broker.Topic, error) {
-	topic, err := c.Topic(ctx, name)
-	if !errors.Is(err, broker.ErrNoTopic) {
-		return topic, err
-	}
-	if err := c.Create(ctx, name, partitions, cfg.ReplicationFactor, configs); err != nil {
-		return topic, err
-	}
-	cfg.Logger.Info("topic created", "topic", name, "partitions", partitions, "configs", configs)
-	return created(ctx, c, name)
+	return found, nil
 }
 
 // created describes a topic that was made just now; other brokers may not know it at once.
@@ -104,10 +129,38 @@ func created(ctx context.Context, c *broker.Cluster, name string) (broker.Topic,
 	}
 }
 
-func checkChangelog(topic, input broker.Topic, err error) error {
+// checkLost refuses to make a changelog anew where the group has committed offsets: its state would be gone (R6).
+func checkLost(ctx context.Context, c *broker.Cluster, group, changelog string, input broker.Topic) error {
+	var partitions []int32
+	for p := range input.Partitions {
+		partitions = append(partitions, p)
+	}
+	for {
+		committed, err := c.Committed(ctx, group, input.Name, partitions)
+		if err == nil {
+			for p, at := range committed {
+				if at.Offset >= 0 {
+					return fmt.Errorf("changelog %s does not exist, but group %s has committed offset %d of topic %s partition %d: its state is lost. Restore the topic, run penstock reset to process from the start, or use another --app",
+						changelog, group, at.Offset, input.Name, p)
+				}
+			}
+			return nil
+		}
+		if pauseErr := pause(ctx, topicPoll); pauseErr != nil {
+			return err
+		}
+	}
+}
+
+func checkInput(topic, first broker.Topic) error {
+	if topic.Partitions == first.Partitions {
+		return nil
+	}
+	return fmt.Errorf("input topic %s has %d partitions, input topic %s has %d: they share keys, so make them equal", topic.Name, topic.Partitions, first.Name, first.Partitions)
+}
+
+func checkChangelog(topic, input broker.Topic) error {
 	switch {
-	case err != nil:
-		return nil // said already
 	case topic.Partitions != input.Partitions:
 		return fmt.Errorf("changelog %s has %d partitions, input %s has %d: they must be equal. Recreate the changelog with penstock reset, or use another --app", topic.Name, topic.Partitions, input.Name, input.Partitions)
 	case topic.CleanupPolicy != "" && topic.CleanupPolicy != "compact":
@@ -116,10 +169,8 @@ func checkChangelog(topic, input broker.Topic, err error) error {
 	return nil
 }
 
-func checkDeadLetters(topic, input broker.Topic, err error) error {
+func checkDeadLetters(topic, input broker.Topic) error {
 	switch {
-	case err != nil:
-		return nil // said already
 	case topic.Partitions < input.Partitions:
 		return fmt.Errorf("dead-letter topic %s has %d partitions, input %s has %d: give it as many", topic.Name, topic.Partitions, input.Name, input.Partitions)
 	case topic.CleanupPolicy != "" && topic.CleanupPolicy != "delete":

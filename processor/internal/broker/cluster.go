@@ -64,7 +64,6 @@ type Topic struct {
 
 // Topic describes one topic; ErrNoTopic if it is not there.
 func (c *Cluster) Topic(ctx context.Context, name string) (Topic, error) {
-	c.cl.PurgeTopicsFromClient() // none: the metadata request below is answered by the broker, not from a cache
 	req := kmsg.NewPtrMetadataRequest()
 	rt := kmsg.NewMetadataRequestTopic()
 	rt.Topic = kmsg.StringPtr(name)
@@ -137,7 +136,27 @@ func (c *Cluster) Create(ctx context.Context, name string, partitions int32, rep
 	return fmt.Errorf("create topic %s with %d partitions, replication factor %d: %w", name, partitions, replication, err)
 }
 
-// TransactionsByFeature reports whether the cluster has transaction.version 2 (KIP-890): a transaction's partitions need
+// brokerConfig is a setting of some broker, "unknown" where the right to read it is missing.
+func (c *Cluster) brokerConfig(ctx context.Context, key string) string {
+	m, err := c.adm.BrokerMetadata(ctx)
+	if err != nil || len(m.Brokers) == 0 {
+		return "unknown"
+	}
+	configs, err := c.adm.DescribeBrokerConfigs(ctx, m.Brokers[0].NodeID)
+	if err != nil {
+		return "unknown"
+	}
+	for _, rc := range configs {
+		for _, cfg := range rc.Configs {
+			if cfg.Key == key && cfg.Value != nil {
+				return *cfg.Value
+			}
+		}
+	}
+	return "unknown"
+}
+
+// transactionV2 reports whether the cluster has transaction.version 2 (KIP-890): a transaction's partitions need
 // no separate call.
 func (c *Cluster) transactionV2(ctx context.Context) (bool, error) {
 	req := kmsg.NewPtrApiVersionsRequest()
