@@ -98,6 +98,7 @@ func TestWrongConditionsAreNamed(t *testing.T) {
 	waitForTopic(t, b, "other-dead-letters")
 	other.stop()
 	b.CreateTopic(t, "lost-in", 4, nil)
+	waitForTopic(t, b, "lost-in")
 	loser := start(t, "run", "--brokers", b.Addr(), "--app", "lost", "--input", "lost-in", "--output", "out", "--state-dir", t.TempDir())
 	produce(t, "--brokers", b.Addr(), "--input", "lost-in", sample(t, 100))
 	audit(t, "--brokers", b.Addr(), "--app", "lost", "--input", "lost-in", "--output", "out")

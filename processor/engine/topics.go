@@ -86,10 +86,7 @@ func settle(ctx context.Context, c *broker.Cluster, want []wanted, cfg Config) (
 		switch {
 		case errors.Is(err, broker.ErrNoTopic) && w.create:
 			missing = append(missing, i)
-			err = nil
-			if w.lost != nil {
-				err = w.lost()
-			}
+			continue
 		case errors.Is(err, broker.ErrNoTopic):
 			err = fmt.Errorf("topic %s does not exist: create it, or let penstock by --create-topics", w.name)
 		case err == nil && w.check != nil:
@@ -100,6 +97,14 @@ func settle(ctx context.Context, c *broker.Cluster, want []wanted, cfg Config) (
 	}
 	if err := errors.Join(faults...); err != nil {
 		return nil, err
+	}
+	for _, i := range missing {
+		if want[i].lost == nil {
+			continue
+		}
+		if err := want[i].lost(); err != nil {
+			return nil, err
+		}
 	}
 	for _, i := range missing {
 		w := want[i]
@@ -131,6 +136,9 @@ func created(ctx context.Context, c *broker.Cluster, name string) (broker.Topic,
 
 // checkLost refuses to make a changelog anew where the group has committed offsets: its state would be gone (R6).
 func checkLost(ctx context.Context, c *broker.Cluster, group, changelog string, input broker.Topic) error {
+	if input.ID == "" {
+		return nil // it is yet to be created
+	}
 	var partitions []int32
 	for p := range input.Partitions {
 		partitions = append(partitions, p)
