@@ -26,8 +26,6 @@ func describe(balance string, closed bool) string {
 	return "balance " + balance
 }
 
-func (s seen) is(u update) bool { return s.balance == u.balance && s.closed == u.closed }
-
 // Output compares a record of the output topic.
 func (m *Model) Output(r Record) {
 	m.verdict.Updates++

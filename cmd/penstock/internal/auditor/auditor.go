@@ -64,7 +64,7 @@ func (a *auditor) deadLetters() string { return a.cfg.App + "-dead-letters" }
 
 func (a *auditor) read(ctx context.Context) error {
 	input := a.cfg.Audit.Input
-	if err := a.findTopics(ctx); err != nil {
+	if err := a.awaitTopics(ctx); err != nil {
 		return err
 	}
 	settled, err := kafka.StableEnds(ctx, a.cl, input)
@@ -108,6 +108,25 @@ func (a *auditor) read(ctx context.Context) error {
 	return nil
 }
 
+// startWait bounds the wait for the topics of an application that was started just before the audit.
+const startWait = 5 * time.Second
+
+// awaitTopics gives an application that is starting the time to create its topics.
+func (a *auditor) awaitTopics(ctx context.Context) error {
+	deadline := time.Now().Add(min(startWait, a.cfg.Wait))
+	for {
+		err := a.findTopics(ctx)
+		if !errors.Is(err, kafka.ErrNoTopic) || time.Now().After(deadline) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(waitPoll):
+		}
+	}
+}
+
 // findTopics names every topic without which an audit makes no sense.
 func (a *auditor) findTopics(ctx context.Context) error {
 	var faults []error
@@ -137,10 +156,10 @@ func (a *auditor) wait(ctx context.Context, target kafka.Ends) error {
 	}
 	for {
 		committed, err := Committed(ctx, a.cl, a.cfg.App, a.cfg.Audit.Input, starts)
-		if err != nil {
+		if err != nil && (!kerr.IsRetriable(err) || time.Now().After(deadline)) {
 			return err
 		}
-		if committed.Reach(target) {
+		if err == nil && committed.Reach(target) {
 			return nil
 		}
 		if time.Now().After(deadline) {

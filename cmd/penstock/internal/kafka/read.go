@@ -54,6 +54,12 @@ type Reader struct {
 	position Ends
 }
 
+// Bounds of a fetch, as it comes over the wire; unpacked it may be ten times as large.
+const (
+	fetchBytes          = 8 << 20
+	fetchPartitionBytes = 1 << 20
+)
+
 // NewReader reads the partitions of from at these offsets.
 func (c *Connection) NewReader(ctx context.Context, topic string, from Ends) (*Reader, error) {
 	at := map[int32]kgo.Offset{}
@@ -66,6 +72,7 @@ func (c *Connection) NewReader(ctx context.Context, topic string, from Ends) (*R
 		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: at}),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.KeepControlRecords(), // their offsets tell that the end is reached
+		kgo.FetchMaxBytes(fetchBytes), kgo.FetchMaxPartitionBytes(fetchPartitionBytes),
 		kgo.FetchMaxWait(500*time.Millisecond))
 	if err != nil {
 		return nil, err
