@@ -174,7 +174,11 @@ func (d *demo) feed(run, interrupt context.Context, cl *kgo.Client) error {
 	ctx, cancel := context.WithCancel(interrupt)
 	defer cancel()
 	defer context.AfterFunc(run, cancel)()
-	f := feed.New(feed.Config{Client: cl, Topic: input, Output: feed.JSON, Rate: d.cfg.Rate, Bad: d.cfg.Bad})
+	rate := d.cfg.Rate
+	if d.cfg.Listen != nil {
+		rate = 0 // people type as fast as they can
+	}
+	f := feed.New(feed.Config{Client: cl, Topic: input, Output: feed.JSON, Rate: rate, Bad: d.cfg.Bad})
 	var err error
 	if d.cfg.Listen != nil {
 		err = f.Serve(ctx, d.cfg.Listen, feed.CSV)
