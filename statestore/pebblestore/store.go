@@ -4,221 +4,139 @@ package pebblestore
 import (
 	"errors"
 	"fmt"
-	"io/fs"
-	"log/slog"
-	"os"
-	"sync/atomic"
-	"syscall"
+	"io"
+	"sync"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
-	"github.com/cockroachdb/pebble/v2/bloom"
-	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/penstock/penstock/statestore"
 )
 
-// Options are how a store is opened. The zero value works.
-type Options struct {
-	// MemoryBytes bounds memtables and block cache together, whatever the number of keys. Default: 32 MiB.
-	MemoryBytes int64
-	FS          vfs.FS       // default: the operating system's
-	Logger      *slog.Logger // default: slog.Default()
-}
-
-// maxOpenFiles bounds the file descriptors of a store.
-const maxOpenFiles = 128
-
 // Store is a statestore.Store. It has no write-ahead log: the changelog is one, and a Flush writes the memtables out.
+//
+// An error for which statestore.IsCorrupt holds sticks: close the store, set its directory aside and rebuild. One for
+// which statestore.IsNoSpace holds is the call's: nothing of the batch was applied, or nothing is lost of what was, and
+// the call may be repeated. Where it repeats itself although there is room, the disk filled up while Pebble's manifest
+// was written: close and open the store, which then holds a prefix of what was applied. Any other error is the operating
+// system's; the call may be repeated too.
 type Store struct {
-	db         *pebble.DB
-	closed     atomic.Bool
-	failed     atomic.Pointer[error] // what Pebble would have ended the process for; sticks
-	failure    chan struct{}         // closed with it
-	background chan error            // errors of flushes and compactions, which Pebble tries again
+	db     *pebble.DB
+	dir    string
+	opts   Options
+	lock   io.Closer
+	health *health
+
+	mu     sync.RWMutex // closed, and that calls rises only while it is false
+	closed bool
+	calls  sync.WaitGroup // of other methods, which Close waits for
+
+	admission sync.Mutex
+	admitted  int64 // bytes applied since the memtables were last measured
 }
 
 var _ statestore.Store = (*Store)(nil)
 
 // Open opens or creates the store in dir. An error for which statestore.IsCorrupt holds means that it must be rebuilt.
-func Open(dir string, o Options) (s *Store, err error) {
-	s = &Store{failure: make(chan struct{}), background: make(chan error, 1)}
-	defer s.rescue(&err)
-	db, err := pebble.Open(dir, s.options(o))
+func Open(dir string, o Options) (_ *Store, err error) {
+	o = o.withDefaults()
+	s := &Store{dir: dir, opts: o, health: newHealth(o.Logger)}
+	if err := o.FS.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("create the store's directory: %w", err)
+	}
+	s.lock, err = o.FS.Lock(o.FS.PathJoin(dir, "LOCK"))
 	if err != nil {
+		return nil, fmt.Errorf("lock the store in %s: %w", dir, err)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.lock.Close())
+		}
+	}()
+	defer s.rescue(&err)
+	if s.db, err = pebble.Open(dir, o.pebble(s.health)); err != nil {
 		return nil, classifyOpen(err)
 	}
-	s.db = db
-	if err := s.usable(); err != nil {
-		return nil, errors.Join(err, s.Close())
+	if err := s.health.failure(); err != nil {
+		return nil, errors.Join(err, s.shut())
 	}
 	return s, nil
 }
 
-func (s *Store) options(o Options) *pebble.Options {
-	if o.MemoryBytes == 0 {
-		o.MemoryBytes = 32 << 20
+// enter begins a call. Each success is followed by one leave.
+func (s *Store) enter() error {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.closed {
+		return statestore.ErrClosed
 	}
-	if o.FS == nil {
-		o.FS = vfs.Default
+	if err := s.health.failure(); err != nil {
+		return err
 	}
-	if o.Logger == nil {
-		o.Logger = slog.Default()
-	}
-	p := &pebble.Options{
-		FS:                          o.FS,
-		DisableWAL:                  true,
-		CacheSize:                   o.MemoryBytes / 2,
-		MemTableSize:                uint64(max(1<<20, o.MemoryBytes/8)),
-		MemTableStopWritesThreshold: 4,
-		MaxOpenFiles:                maxOpenFiles,
-		L0CompactionThreshold:       4,
-		L0StopWritesThreshold:       24,
-		FormatMajorVersion:          pebble.FormatNewest,
-		Logger:                      &logger{s, o.Logger},
-		CompactionConcurrencyRange:  func() (int, int) { return 1, 2 },
-	}
-	p.EventListener = &pebble.EventListener{
-		BackgroundError: func(err error) {
-			select {
-			case s.background <- err:
-			default:
-			}
-		},
-		DataCorruption: func(i pebble.DataCorruptionInfo) { s.fail(fmt.Errorf("%s: %w", i.Path, i.Details)) },
-	}
-	for i := range p.Levels {
-		p.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
-		p.Levels[i].FilterType = pebble.TableFilter
-	}
-	return p
+	s.calls.Add(1)
+	return nil
 }
 
-// fail records what makes the store unusable, once.
-func (s *Store) fail(cause error) error {
-	err := fmt.Errorf("%w: %w", statestore.ErrCorrupt, cause)
-	if s.failed.CompareAndSwap(nil, &err) {
-		close(s.failure)
+func (s *Store) leave(err *error) {
+	if p := recover(); p != nil {
+		*err = s.health.fail(fmt.Errorf("%v", p))
 	}
-	return *s.failed.Load()
+	s.calls.Done()
 }
-
-// logger takes Pebble's messages. After Fatalf Pebble's code goes on and returns an error of its own; the failure sticks,
-// so that every later call of the store returns it.
-type logger struct {
-	s *Store
-	l *slog.Logger
-}
-
-func (*logger) Infof(string, ...any) {}
-
-func (g *logger) Errorf(format string, args ...any) {
-	g.l.Warn("store: " + fmt.Sprintf(format, args...))
-}
-
-func (g *logger) Fatalf(format string, args ...any) { _ = g.s.fail(fmt.Errorf(format, args...)) }
 
 // rescue turns a panic of Pebble's into an error that sticks.
 func (s *Store) rescue(err *error) {
 	if p := recover(); p != nil {
-		*err = s.fail(fmt.Errorf("%v", p))
+		*err = s.health.fail(fmt.Errorf("%v", p))
 	}
-}
-
-// classifyOpen takes what cannot be opened for damaged, unless it is the machine that refuses.
-func classifyOpen(err error) error {
-	for _, e := range []error{fs.ErrPermission, syscall.EMFILE, syscall.ENFILE, syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS} {
-		if errors.Is(err, e) {
-			return err
-		}
-	}
-	return fmt.Errorf("%w: %w", statestore.ErrCorrupt, err)
-}
-
-func (s *Store) classify(err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, pebble.ErrClosed):
-		return statestore.ErrClosed
-	case statestore.IsNoSpace(err):
-		return err
-	case pebble.IsCorruptionError(err), errors.Is(err, os.ErrNotExist):
-		return fmt.Errorf("%w: %w", statestore.ErrCorrupt, err)
-	}
-	return err
-}
-
-func (s *Store) usable() error {
-	if p := s.failed.Load(); p != nil {
-		return *p
-	}
-	if s.closed.Load() {
-		return statestore.ErrClosed
-	}
-	return nil
 }
 
 // Get implements statestore.Store.
 func (s *Store) Get(dst, key []byte) (value []byte, ok bool, err error) {
-	if err := s.usable(); err != nil {
+	if err := s.enter(); err != nil {
 		return nil, false, err
 	}
-	defer s.rescue(&err)
+	defer s.leave(&err)
 	v, closer, err := s.db.Get(key)
 	if errors.Is(err, pebble.ErrNotFound) {
 		return dst, false, nil
 	}
 	if err != nil {
-		return nil, false, s.classify(err)
+		return nil, false, classify(err)
 	}
 	value = append(dst, v...)
-	return value, true, s.classify(closer.Close())
+	return value, true, classify(closer.Close())
 }
 
-// Apply implements statestore.Store.
-func (s *Store) Apply(b *statestore.Batch) (err error) {
-	if err := s.usable(); err != nil {
-		return err
-	}
-	defer s.rescue(&err)
-	pb := s.db.NewBatchWithSize(b.Bytes() + 16*b.Len() + 64)
-	defer func() { err = errors.Join(err, pb.Close()) }()
-	for o := range b.All() {
-		switch o.Kind {
-		case statestore.OpSet:
-			d := pb.SetDeferred(len(o.Key), len(o.Value))
-			copy(d.Key, o.Key)
-			copy(d.Value, o.Value)
-			err = d.Finish()
-		case statestore.OpDelete:
-			err = pb.Delete(o.Key, nil)
-		case statestore.OpDeleteRange:
-			err = pb.DeleteRange(o.Key, o.Value, nil)
-		}
-		if err != nil {
-			return s.classify(err)
-		}
-	}
-	return s.classify(pb.Commit(pebble.NoSync))
-}
-
-// Scan implements statestore.Store.
+// Scan implements statestore.Store. It sees the store as it was when Scan was called, and holds the memory of what was
+// replaced meanwhile.
 func (s *Store) Scan(lower, upper []byte, fn func(key, value []byte) error) (err error) {
-	if err := s.usable(); err != nil {
+	if err := s.enter(); err != nil {
 		return err
 	}
-	defer s.rescue(&err)
+	outside := false // in fn, whose panics are the caller's
+	defer func() {
+		defer s.calls.Done()
+		if outside {
+			return
+		}
+		if p := recover(); p != nil {
+			err = s.health.fail(fmt.Errorf("%v", p))
+		}
+	}()
 	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
 	if err != nil {
-		return s.classify(err)
+		return classify(err)
 	}
-	defer func() { err = errors.Join(err, s.classify(it.Close())) }()
+	defer func() { err = errors.Join(err, classify(it.Close())) }()
 	for ok := it.First(); ok; ok = it.Next() {
 		v, err := it.ValueAndErr()
 		if err != nil {
-			return s.classify(err)
+			return classify(err)
 		}
-		if err := fn(it.Key(), v); errors.Is(err, statestore.ErrStop) {
+		outside = true
+		err = fn(it.Key(), v)
+		outside = false
+		if errors.Is(err, statestore.ErrStop) {
 			return nil
 		} else if err != nil {
 			return err
@@ -227,61 +145,102 @@ func (s *Store) Scan(lower, upper []byte, fn func(key, value []byte) error) (err
 	return nil
 }
 
-// Flush implements statestore.Store. Where the disk is full it returns that error, and a later Flush may succeed.
+// Flush implements statestore.Store.
 func (s *Store) Flush() (err error) {
-	if err := s.usable(); err != nil {
+	if err := s.enter(); err != nil {
 		return err
 	}
-	defer s.rescue(&err)
+	defer s.leave(&err)
 	return s.flush()
 }
 
+// flush waits for the memtables to be written, or for the first error of the background work: Pebble's own Flush would
+// wait on a full disk for ever. What was not written stays in memory and is tried again.
 func (s *Store) flush() error {
-	select {
-	case <-s.background: // an older one
-	default:
+	if err := s.settle(); err != nil {
+		return err
 	}
+	_, changed := s.health.watch()
 	done, err := s.db.AsyncFlush()
 	if err != nil {
-		return s.classify(err)
+		return classify(err)
 	}
-	select {
-	case <-done:
-		return nil
-	case <-s.failure:
-		return *s.failed.Load()
-	case err := <-s.background:
-		return s.classify(err)
+	for {
+		select {
+		case <-done:
+			return nil
+		case <-s.health.failed:
+			return s.health.failure()
+		case <-changed:
+		}
+		var trouble error
+		if trouble, changed = s.health.watch(); trouble != nil {
+			return classify(trouble)
+		}
 	}
 }
 
-// closeTimeout bounds the close of a store that failed: its background work may hang.
+// settle waits for the next attempt where the last write failed, and returns its error. Asking for a flush again would
+// put one more memtable behind those that wait. Where no attempt is heard of, none is waited for.
+func (s *Store) settle() error {
+	trouble, changed := s.health.watch()
+	if trouble == nil {
+		return nil
+	}
+	select {
+	case <-changed:
+		trouble, _ = s.health.watch()
+		return classify(trouble)
+	case <-s.health.failed:
+		return s.health.failure()
+	case <-time.After(settleTimeout):
+		return nil
+	}
+}
+
+// settleTimeout is longer than the pause between two attempts.
+const settleTimeout = 5 * retryPause
+
+// closeTimeout bounds the close of a store that failed: a lock may have stayed locked where Pebble panicked.
 const closeTimeout = 3 * time.Second
 
-// Close implements statestore.Store. Pebble's own Close would drop memtables that have no write-ahead log.
+// Close implements statestore.Store. It waits for calls under way.
 func (s *Store) Close() error {
-	if s.closed.Swap(true) {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
 		return statestore.ErrClosed
 	}
+	s.closed = true
+	s.mu.Unlock()
+	close(s.health.closed)
+	s.calls.Wait()
+	return errors.Join(s.shut(), s.lock.Close())
+}
+
+// shut flushes and closes Pebble, whose own Close drops memtables that have no write-ahead log.
+func (s *Store) shut() error {
 	done := make(chan error, 1)
 	go func() {
 		var err error
 		defer func() { done <- err }()
 		defer s.rescue(&err)
-		if s.failed.Load() == nil {
+		if err = s.health.failure(); err == nil {
 			err = s.flush()
 		}
-		err = errors.Join(err, s.classify(s.db.Close()))
+		if closeErr := classify(s.db.Close()); err == nil {
+			err = closeErr
+		}
 	}()
 	select {
 	case err := <-done:
 		return err
-	case <-s.failure:
+	case <-s.health.failed:
 	}
 	select {
 	case err := <-done:
-		return errors.Join(*s.failed.Load(), err)
+		return err
 	case <-time.After(closeTimeout):
-		return *s.failed.Load()
+		return s.health.failure()
 	}
 }

@@ -1,0 +1,76 @@
+package pebblestore
+
+import (
+	"log/slog"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/sstable"
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// Options are how a store is opened. The zero value works.
+type Options struct {
+	// MemoryBytes bounds block cache and memtables together, whatever the number of keys. Default: 64 MiB.
+	MemoryBytes int64
+	FS          vfs.FS       // default: the operating system's
+	Logger      *slog.Logger // default: slog.Default()
+}
+
+// Limits of a store.
+const (
+	defaultMemory   = 64 << 20
+	minMemtable     = 1 << 20
+	maxOpenFiles    = 128     // file descriptors of tables; a handful more are open for the manifest and writes
+	maxSublevels    = 32      // of level 0, at which Apply waits for a compaction
+	tableBytes      = 8 << 20 // of level 0's tables; each deeper level's are twice as large, up to 64 MiB
+	bloomBitsPerKey = 10      // 1 % of the reads of a missing key look at a table
+	never           = 1 << 20 // of a threshold at which Pebble would block without a way out
+)
+
+func (o Options) withDefaults() Options {
+	if o.MemoryBytes <= 0 {
+		o.MemoryBytes = defaultMemory
+	}
+	if o.FS == nil {
+		o.FS = vfs.Default
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	return o
+}
+
+// memtable is the size of one memtable. A batch of more than half of it is a memtable of its own, which costs no skip list.
+func (o Options) memtable() int64 { return max(minMemtable, o.MemoryBytes/8) }
+
+// memtables bounds all of them together. Pebble takes their memory out of the block cache's.
+func (o Options) memtables() int64 { return 4 * o.memtable() }
+
+// pebble returns Pebble's options. Its own write stalls are out of reach: they end only when a flush succeeds, which on a
+// full disk is never, so Apply waits itself (see Store.admit).
+func (o Options) pebble(h *health) *pebble.Options {
+	p := &pebble.Options{
+		FS:                          &gate{FS: o.FS, health: h},
+		DisableWAL:                  true,
+		CacheSize:                   o.MemoryBytes,
+		MemTableSize:                uint64(o.memtable()),
+		MemTableStopWritesThreshold: never,
+		MaxOpenFiles:                maxOpenFiles,
+		L0CompactionThreshold:       4,
+		L0StopWritesThreshold:       never,
+		FormatMajorVersion:          pebble.FormatNewest,
+		Logger:                      h,
+		EventListener:               h.events(),
+		CompactionConcurrencyRange:  func() (int, int) { return 1, 2 },
+	}
+	p.TargetFileSizes[0] = tableBytes
+	p.ApplyCompressionSettings(func() pebble.DBCompressionSettings {
+		return pebble.UniformDBCompressionSettings(sstable.SnappyCompression)
+	})
+	for i := range p.Levels {
+		p.Levels[i].FilterPolicy = bloom.FilterPolicy(bloomBitsPerKey)
+		p.Levels[i].FilterType = pebble.TableFilter
+	}
+	return p
+}
