@@ -2,6 +2,7 @@ package pebblestore
 
 import (
 	"log/slog"
+	"runtime"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
@@ -19,10 +20,15 @@ type Options struct {
 
 // Limits of a store.
 const (
-	defaultMemory   = 64 << 20
-	minMemtable     = 1 << 20
-	maxOpenFiles    = 128     // file descriptors of tables; a handful more are open for the manifest and writes
-	maxSublevels    = 32      // of level 0, at which Apply waits for a compaction
+	defaultMemory = 64 << 20
+	minMemtable   = 1 << 20
+	maxOpenFiles  = 128 // file descriptors of tables; a handful more are open for the manifest and writes
+	// Sublevels of level 0. Each holds about one batch, and a read of a missing key asks the filter of each. The lower
+	// the first bound, the cheaper reads are and the dearer writes: each compaction rewrites what the batches overlap.
+	compactSublevels = 12
+	maxSublevels     = 40 // at which Apply waits for a compaction
+
+	blockBytes      = 8 << 10
 	tableBytes      = 8 << 20 // of level 0's tables; each deeper level's are twice as large, up to 64 MiB
 	bloomBitsPerKey = 10      // 1 % of the reads of a missing key look at a table
 	never           = 1 << 20 // of a threshold at which Pebble would block without a way out
@@ -57,18 +63,24 @@ func (o Options) pebble(h *health) *pebble.Options {
 		MemTableSize:                uint64(o.memtable()),
 		MemTableStopWritesThreshold: never,
 		MaxOpenFiles:                maxOpenFiles,
-		L0CompactionThreshold:       4,
+		L0CompactionThreshold:       compactSublevels,
 		L0StopWritesThreshold:       never,
 		FormatMajorVersion:          pebble.FormatNewest,
 		Logger:                      h,
 		EventListener:               h.events(),
-		CompactionConcurrencyRange:  func() (int, int) { return 1, 2 },
+		CompactionConcurrencyRange:  func() (int, int) { return 1, max(1, min(2, runtime.GOMAXPROCS(0)/2)) },
 	}
+	// Pebble's default scheduler has a goroutine that looks every 100 ms whether one more compaction may run; an Open that
+	// fails late never ends it. This one looks when a compaction begins or ends.
+	p.Experimental.CompactionScheduler = pebble.NewConcurrencyLimitSchedulerWithNoPeriodicGrantingForTest()
 	p.TargetFileSizes[0] = tableBytes
 	p.ApplyCompressionSettings(func() pebble.DBCompressionSettings {
-		return pebble.UniformDBCompressionSettings(sstable.SnappyCompression)
+		c := pebble.UniformDBCompressionSettings(sstable.SnappyCompression)
+		c.Levels[0] = sstable.NoCompression // soon compacted
+		return c
 	})
 	for i := range p.Levels {
+		p.Levels[i].BlockSize = blockBytes
 		p.Levels[i].FilterPolicy = bloom.FilterPolicy(bloomBitsPerKey)
 		p.Levels[i].FilterType = pebble.TableFilter
 	}

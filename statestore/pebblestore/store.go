@@ -78,7 +78,7 @@ func (s *Store) enter() error {
 
 func (s *Store) leave(err *error) {
 	if p := recover(); p != nil {
-		*err = s.health.fail(fmt.Errorf("%v", p))
+		*err = s.health.fail(panicked(p))
 	}
 	s.calls.Done()
 }
@@ -86,8 +86,15 @@ func (s *Store) leave(err *error) {
 // rescue turns a panic of Pebble's into an error that sticks.
 func (s *Store) rescue(err *error) {
 	if p := recover(); p != nil {
-		*err = s.health.fail(fmt.Errorf("%v", p))
+		*err = s.health.fail(panicked(p))
 	}
+}
+
+func panicked(p any) error {
+	if err, ok := p.(error); ok {
+		return fmt.Errorf("panic: %w", err)
+	}
+	return fmt.Errorf("panic: %v", p)
 }
 
 // Get implements statestore.Store.
@@ -120,7 +127,7 @@ func (s *Store) Scan(lower, upper []byte, fn func(key, value []byte) error) (err
 			return
 		}
 		if p := recover(); p != nil {
-			err = s.health.fail(fmt.Errorf("%v", p))
+			err = s.health.fail(panicked(p))
 		}
 	}()
 	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})

@@ -10,7 +10,6 @@ import (
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
-	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"github.com/penstock/penstock/statestore"
 	"github.com/penstock/penstock/statestore/pebblestore"
 	"github.com/penstock/penstock/statestore/storetest"
@@ -133,25 +132,4 @@ func ignoreCorrupt(err error) error {
 		return nil
 	}
 	return err
-}
-
-// R8: a disk that fails at any write is an error of the call, not the end of the process.
-func TestAFailingDiskIsAnError(t *testing.T) {
-	for n := int32(0); n < 40; n++ {
-		index := errorfs.OnIndex(n)
-		fs := errorfs.Wrap(vfs.NewMem(), errorfs.ErrInjected.If(errorfs.And(errorfs.Writes, index)))
-		s, err := pebblestore.Open("store", pebblestore.Options{FS: fs, Logger: quiet})
-		if err != nil {
-			continue
-		}
-		for i := range 5 {
-			var b statestore.Batch
-			b.Set(fmt.Appendf(nil, "key%d", i), []byte("v"))
-			if err = s.Apply(&b); err == nil {
-				err = s.Flush()
-			}
-		}
-		_, _, getErr := s.Get(nil, []byte("key1"))
-		t.Logf("write %d: last error %v, get %v, close %v", n, err, getErr, s.Close())
-	}
 }
