@@ -18,6 +18,7 @@ import (
 	"github.com/penstock/penstock/processor/internal/worker"
 	"github.com/penstock/penstock/processor/session"
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 )
 
 // The test binary runs itself as the process that is killed.
@@ -32,7 +33,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(envBrokers) != "" {
 		die()
 	}
-	os.Exit(m.Run())
+	goleak.VerifyTestMain(m)
 }
 
 // die runs the window and kills its own process at a step of a commit.
@@ -126,6 +127,37 @@ func TestAnErrorAtAnyStepOfACommitIsRecovered(t *testing.T) {
 			time.Sleep(300 * time.Millisecond)
 			feed()
 			require.Equal(t, w.want, w.updates())
+			stop()
+		})
+	}
+}
+
+// At least once: after any error nothing is lost, though something may be there twice. The read ends when every session
+// has as many updates as transactions, or fails.
+func TestAtLeastOnceLosesNothing(t *testing.T) {
+	for step := range worker.Steps {
+		t.Run(worker.Step(step).String(), func(t *testing.T) {
+			w := newWorld(t)
+			var commits atomic.Int64
+			cfg := w.config(t.TempDir()).WithStep(func(s worker.Step) error {
+				if int(s) == step && commits.Add(1)%3 == 0 {
+					return errors.New("injected")
+				}
+				return nil
+			})
+			cfg.CommitInterval, cfg.Guarantee = 20*time.Millisecond, engine.AtLeastOnce
+			stop := w.start(cfg)
+			feed := w.feed(100, 5*time.Millisecond)
+			time.Sleep(200 * time.Millisecond)
+			feed()
+			w.read(func(got map[string][]string, _ int) bool {
+				for id, want := range w.want {
+					if len(got[id]) < len(want) {
+						return false
+					}
+				}
+				return true
+			})
 			stop()
 		})
 	}

@@ -51,7 +51,10 @@ func Run(ctx context.Context, app *processor.App, cfg Config) error {
 	}
 	for {
 		err := e.run(ctx)
-		if !statestore.IsCorrupt(err) || ctx.Err() != nil {
+		if ctx.Err() != nil && !errors.As(err, new(*worker.Fatal)) {
+			return nil // whatever a start or stop that was cut short says
+		}
+		if !statestore.IsCorrupt(err) {
 			return err
 		}
 		aside, asideErr := dir.SetAside()

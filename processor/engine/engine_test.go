@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -30,6 +31,14 @@ type world struct {
 	balances map[string]int
 	want     map[string][]string // by session: its updates
 	sent     int
+	failed   atomic.Pointer[error] // of an engine that ended by itself
+}
+
+func (w *world) err() error {
+	if p := w.failed.Load(); p != nil {
+		return *p
+	}
+	return nil
 }
 
 func newWorld(t *testing.T) *world {
@@ -64,6 +73,12 @@ func (w *world) send(n int) {
 // updates reads the output, committed records only, until it holds as many as were sent.
 func (w *world) updates() map[string][]string {
 	w.t.Helper()
+	return w.read(func(_ map[string][]string, n int) bool { return n >= w.sent })
+}
+
+// read reads the output until enough says so, and what lies beyond: it is there too often.
+func (w *world) read(enough func(got map[string][]string, n int) bool) map[string][]string {
+	w.t.Helper()
 	cl, err := kgo.NewClient(kgo.SeedBrokers(w.cluster.ListenAddrs()...), kgo.ConsumeTopics(output),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
 	require.NoError(w.t, err)
@@ -75,10 +90,11 @@ func (w *world) updates() map[string][]string {
 		got[string(r.Key)] = append(got[string(r.Key)], string(r.Value))
 		n++
 	}
-	for n < w.sent && ctx.Err() == nil {
+	for !enough(got, n) && ctx.Err() == nil && w.err() == nil {
 		cl.PollFetches(ctx).EachRecord(take)
 	}
-	// What is there beyond is there too often.
+	require.NoError(w.t, w.err(), "the engine ended")
+	require.NoError(w.t, ctx.Err(), "updates are missing: %d there of %d", n, w.sent)
 	ctx, cancel = context.WithTimeout(context.Background(), 50*time.Millisecond)
 	defer cancel()
 	cl.PollFetches(ctx).EachRecord(take)
@@ -102,7 +118,11 @@ func (w *world) start(cfg engine.Config) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() {
-		done <- engine.Run(ctx, session.Window(session.Config{ID: "app", Input: input, Output: output}), cfg)
+		err := engine.Run(ctx, session.Window(session.Config{ID: "app", Input: input, Output: output}), cfg)
+		if err != nil {
+			w.failed.Store(&err)
+		}
+		done <- err
 	}()
 	return func() {
 		w.t.Helper()

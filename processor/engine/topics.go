@@ -154,6 +154,9 @@ func checkLost(ctx context.Context, c *broker.Cluster, group, changelog string, 
 			}
 			return nil
 		}
+		if !broker.IsRetriable(err) {
+			return err
+		}
 		if pauseErr := pause(ctx, topicPoll); pauseErr != nil {
 			return err
 		}

@@ -59,6 +59,9 @@ var ErrUnstable = errors.New("a transaction on the committed offset is open")
 // an open transaction on one holds up no other.
 func (c *Cluster) Committed(ctx context.Context, group, topic string, partitions []int32) (map[int32]Committed, error) {
 	listed, err := c.adm.FetchOffsetsForTopics(kadm.RequireStable(ctx), group, topic)
+	if errors.Is(err, kerr.GroupIDNotFound) { // a group that never was
+		listed, err = nil, nil
+	}
 	if err != nil && !errors.Is(err, kerr.UnstableOffsetCommit) {
 		return nil, fmt.Errorf("fetch offsets of group %s: %w", group, err)
 	}

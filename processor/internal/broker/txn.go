@@ -105,6 +105,9 @@ func IsFenced(err error) bool {
 	return errors.Is(err, kerr.ProducerFenced) || errors.Is(err, kerr.InvalidProducerEpoch) || errors.Is(err, kerr.FencedInstanceID)
 }
 
+// IsRetriable reports whether an error may go away by itself.
+func IsRetriable(err error) bool { return kerr.IsRetriable(err) || kgo.IsRetryableBrokerErr(err) }
+
 // IsAuthorization reports whether an error says that a right is missing.
 func IsAuthorization(err error) bool {
 	for _, e := range []error{kerr.TopicAuthorizationFailed, kerr.GroupAuthorizationFailed, kerr.ClusterAuthorizationFailed,
