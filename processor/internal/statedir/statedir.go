@@ -22,7 +22,11 @@ type LockedError struct {
 }
 
 func (e *LockedError) Error() string {
-	return fmt.Sprintf("state directory %s is in use by process %d: give each process its own --state-dir", e.Path, e.PID)
+	holder := "another process"
+	if e.PID != 0 {
+		holder = fmt.Sprintf("process %d", e.PID)
+	}
+	return fmt.Sprintf("state directory %s is in use by %s: stop it, or give each process its own --state-dir", e.Path, holder)
 }
 
 // ForeignError says that the directory is another application's.
@@ -46,51 +50,56 @@ type Dir struct {
 	identity Identity
 }
 
-// DefaultPath is $XDG_STATE_HOME/penstock/APP, by default ~/.local/state/penstock/APP: never a temporary directory, which
-// the system may clean under a running program.
-func DefaultPath(app string) string {
-	base := os.Getenv("XDG_STATE_HOME")
-	if base == "" {
-		home, err := os.UserHomeDir()
-		if err != nil {
-			home = "."
-		}
-		base = filepath.Join(home, ".local", "state")
-	}
-	return filepath.Join(base, "penstock", app)
-}
-
 // Open creates the directory where it is missing and locks it for the life of the process. The lock is the operating
-// system's: none is left behind by a crash.
+// system's: none is left behind by a crash. A directory of another application is not touched.
 func Open(path, app string) (*Dir, error) {
-	if err := os.MkdirAll(path, 0o700); err != nil {
-		return nil, fmt.Errorf("create state directory: %w", err)
+	d := &Dir{path: path}
+	if err := d.load(app); err != nil { // before the lock: whose it is says more than who runs in it
+		return nil, err
 	}
-	file := filepath.Join(path, "lock")
-	l := flock.New(file, flock.SetFlag(os.O_CREATE|os.O_RDWR))
-	ok, err := l.TryLock()
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		return nil, fmt.Errorf("create state directory %s: %w", path, err)
+	}
+	d.lock = flock.New(d.lockPath(), flock.SetFlag(os.O_CREATE|os.O_RDWR))
+	ok, err := d.lock.TryLock()
 	if err != nil {
 		return nil, fmt.Errorf("lock state directory %s: %w", path, err)
 	}
 	if !ok {
-		return nil, &LockedError{path, holder(file)}
+		return nil, &LockedError{path, d.holder()}
 	}
-	d := &Dir{path: path, lock: l}
-	err = os.WriteFile(file, []byte(strconv.Itoa(os.Getpid())+"\n"), 0o600)
-	if err == nil {
-		err = d.load(app)
-	}
-	if err != nil {
+	if err := d.claim(app); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
 	return d, nil
 }
 
-func holder(file string) int {
-	raw, _ := os.ReadFile(file)
+// claim writes who holds the directory, and an identity where there is none.
+func (d *Dir) claim(app string) error {
+	if err := os.WriteFile(d.lockPath(), []byte(strconv.Itoa(os.Getpid())+"\n"), 0o600); err != nil {
+		return fmt.Errorf("write the holder of the state directory: %w", err)
+	}
+	if err := d.load(app); err != nil {
+		return err
+	}
+	if d.identity.Instance != "" {
+		return nil
+	}
+	id := make([]byte, 6)
+	_, _ = rand.Read(id) // never fails
+	return d.SaveIdentity(Identity{App: app, Instance: hex.EncodeToString(id)})
+}
+
+func (d *Dir) lockPath() string { return filepath.Join(d.path, "lock") }
+
+func (d *Dir) holder() int {
+	raw, _ := os.ReadFile(d.lockPath())
 	pid, _ := strconv.Atoi(strings.TrimSpace(string(raw)))
 	return pid
 }
+
+// Path is where the directory lies.
+func (d *Dir) Path() string { return d.path }
 
 // Close releases the directory.
 func (d *Dir) Close() error { return d.lock.Unlock() }
@@ -98,16 +107,31 @@ func (d *Dir) Close() error { return d.lock.Unlock() }
 // StorePath is where the store lies.
 func (d *Dir) StorePath() string { return filepath.Join(d.path, "store") }
 
-// SetAside moves a damaged store out of the way, for a look at it later; an older one is deleted.
+// asidePrefix and a number that rises name a store that was set aside.
+const asidePrefix = "store.bad-"
+
+// SetAside moves a closed, damaged store out of the way, for a look at it later, and returns where it is. Older ones are
+// deleted. Without a store it does nothing and returns "".
 func (d *Dir) SetAside() (string, error) {
-	aside := filepath.Join(d.path, "store.damaged")
-	if err := os.RemoveAll(aside); err != nil {
-		return "", err
+	older, err := filepath.Glob(filepath.Join(d.path, asidePrefix+"*"))
+	if err != nil {
+		return "", fmt.Errorf("set the store aside: %w", err)
 	}
-	if err := os.Rename(d.StorePath(), aside); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return "", err
+	last := 0
+	for _, o := range older {
+		n, _ := strconv.Atoi(strings.TrimPrefix(filepath.Base(o), asidePrefix))
+		last = max(last, n)
 	}
-	return aside, nil
+	aside := filepath.Join(d.path, asidePrefix+strconv.Itoa(last+1))
+	if err := os.Rename(d.StorePath(), aside); errors.Is(err, os.ErrNotExist) {
+		return "", nil
+	} else if err != nil {
+		return "", fmt.Errorf("set the store aside: %w", err)
+	}
+	for _, o := range older {
+		err = errors.Join(err, os.RemoveAll(o))
+	}
+	return aside, errors.Join(err, d.sync())
 }
 
 // Identity returns what the directory knows of this process.
@@ -115,24 +139,26 @@ func (d *Dir) Identity() Identity { return d.identity }
 
 func (d *Dir) identityPath() string { return filepath.Join(d.path, "identity.json") }
 
+// load reads the identity, where there is one, and checks that it is the application's.
 func (d *Dir) load(app string) error {
 	raw, err := os.ReadFile(d.identityPath())
 	if errors.Is(err, os.ErrNotExist) {
-		id := make([]byte, 6)
-		if _, err := rand.Read(id); err != nil {
-			return err
-		}
-		return d.SaveIdentity(Identity{App: app, Instance: hex.EncodeToString(id)})
+		return nil
 	}
 	if err != nil {
-		return err
+		return fmt.Errorf("read identity: %w", err)
 	}
-	if err := json.Unmarshal(raw, &d.identity); err != nil || d.identity.Instance == "" {
-		return fmt.Errorf("identity file %s is unreadable: restore it, or delete it to join as a new member (%w)", d.identityPath(), errors.Join(err))
+	var id Identity
+	if err = json.Unmarshal(raw, &id); err == nil && (id.Instance == "" || id.App == "" || id.Workers < 0) {
+		err = errors.New("app, instance or workers is missing")
 	}
-	if d.identity.App != app {
-		return &ForeignError{d.path, d.identity.App, app}
+	if err != nil {
+		return fmt.Errorf("identity file %s is unreadable: restore it, or delete it to join as a new member: %w", d.identityPath(), err)
 	}
+	if id.App != app {
+		return &ForeignError{d.path, id.App, app}
+	}
+	d.identity = id
 	return nil
 }
 
@@ -140,22 +166,33 @@ func (d *Dir) load(app string) error {
 func (d *Dir) SaveIdentity(id Identity) error {
 	raw, err := json.Marshal(id)
 	if err != nil {
-		return err
+		return fmt.Errorf("save identity: %w", err)
 	}
-	part := d.identityPath() + ".part"
+	if err = d.replace(d.identityPath(), append(raw, '\n')); err != nil {
+		return fmt.Errorf("save identity: %w", err)
+	}
+	d.identity = id
+	return nil
+}
+
+func (d *Dir) replace(file string, raw []byte) error {
+	part := file + ".part"
 	f, err := os.OpenFile(part, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(append(raw, '\n'))
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(part, d.identityPath())
+	_, err = f.Write(raw)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
 	}
-	if err != nil {
-		return fmt.Errorf("save identity: %w", err)
+	if err := os.Rename(part, file); err != nil {
+		return err
 	}
-	d.identity = id
+	return d.sync()
+}
+
+// sync makes renames in the directory durable.
+func (d *Dir) sync() error {
 	dir, err := os.Open(d.path)
 	if err != nil {
 		return err

@@ -86,6 +86,11 @@ func TestADirectoryOfAnotherApplicationIsRefused(t *testing.T) {
 	require.ErrorAs(t, err, &foreign)
 	require.ErrorContains(t, err, `"app"`)
 	require.ErrorContains(t, err, `"other"`)
+	d, err = statedir.Open(path, "app")
+	require.NoError(t, err)
+	_, err = statedir.Open(path, "other")
+	require.ErrorAs(t, err, &foreign, "also while it is in use")
+	require.NoError(t, d.Close())
 }
 
 func TestAnUnreadableIdentityIsNamed(t *testing.T) {
@@ -94,6 +99,26 @@ func TestAnUnreadableIdentityIsNamed(t *testing.T) {
 	require.NoError(t, os.WriteFile(file, []byte("{"), 0o600))
 	_, err := statedir.Open(path, "app")
 	require.ErrorContains(t, err, file)
+	require.NotContains(t, err.Error(), "%!")
+	require.NoError(t, os.WriteFile(file, []byte(`{"app":"app"}`), 0o600))
+	_, err = statedir.Open(path, "app")
+	require.ErrorContains(t, err, file)
+	require.NotContains(t, err.Error(), "%!")
+}
+
+func TestTheDefaultPathIsNoTemporaryDirectory(t *testing.T) {
+	for _, c := range []struct{ xdg, home, app, want string }{
+		{"/x", "/h", "app", "/x/penstock/app"},
+		{"", "/h", "app", "/h/.local/state/penstock/app"},
+		{"relative", "/h", "app", "/h/.local/state/penstock/app"},
+		{"", "", "app", "/var/lib/penstock/app"},
+		{"/x", "/h", "..", "/x/penstock/%2E%2E"},
+		{"/x", "/h", "a/b", "/x/penstock/a%2Fb"},
+	} {
+		t.Setenv("XDG_STATE_HOME", c.xdg)
+		t.Setenv("HOME", c.home)
+		require.Equal(t, c.want, statedir.DefaultPath(c.app))
+	}
 }
 
 func TestSetAsideKeepsOneDamagedStore(t *testing.T) {
@@ -109,5 +134,12 @@ func TestSetAsideKeepsOneDamagedStore(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, fmt.Sprint(i), string(raw))
 	}
+	asides, err := filepath.Glob(filepath.Join(d.Path(), "store.bad-*"))
+	require.NoError(t, err)
+	require.Len(t, asides, 1)
+	aside, err := d.SetAside()
+	require.NoError(t, err)
+	require.Empty(t, aside, "there is no store")
+	require.DirExists(t, asides[0])
 	require.NoError(t, d.Close())
 }
