@@ -20,7 +20,10 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	pebblestore.SetRetryPause(5 * time.Millisecond)
+	goleak.VerifyTestMain(m)
+}
 
 // bad is a disk whose writes fail from the nth on, until it is mended.
 type bad struct {

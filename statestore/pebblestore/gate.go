@@ -11,7 +11,7 @@ import (
 
 // retryPause is how long a write to a full disk, or to a failed store, waits before it says so. Pebble tries a failed
 // flush again at once, for ever.
-const retryPause = 100 * time.Millisecond
+var retryPause = 100 * time.Millisecond // shorter in tests
 
 // gate is a file system on which a failed store writes nothing more.
 type gate struct {

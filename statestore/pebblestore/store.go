@@ -206,7 +206,7 @@ func (s *Store) settle() error {
 }
 
 // settleTimeout is longer than the pause between two attempts.
-const settleTimeout = 5 * retryPause
+const settleTimeout = 500 * time.Millisecond
 
 // closeTimeout bounds the close of a store that failed: a lock may have stayed locked where Pebble panicked.
 const closeTimeout = 3 * time.Second
