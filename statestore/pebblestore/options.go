@@ -12,7 +12,8 @@ import (
 
 // Options are how a store is opened. The zero value works.
 type Options struct {
-	// MemoryBytes bounds block cache and memtables together, whatever the number of keys. Default: 64 MiB.
+	// MemoryBytes bounds block cache and memtables together, whatever the number of keys. Default: 64 MiB. A batch on its
+	// way is counted once it is applied; batches below an eighth of the bound keep the process near to it.
 	MemoryBytes int64
 	FS          vfs.FS       // default: the operating system's
 	Logger      *slog.Logger // default: slog.Default()

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 	"testing"
 
 	"github.com/penstock/penstock/statestore"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 )
@@ -26,6 +28,7 @@ func Run(t *testing.T, make func(t *testing.T) Device) {
 	t.Run("what is set is read", func(t *testing.T) { setAndGet(t, make(t)) })
 	t.Run("a scan is in order and within its bounds", func(t *testing.T) { scan(t, make(t)) })
 	t.Run("later operations win", func(t *testing.T) { laterWins(t, make(t)) })
+	t.Run("calls beside each other see whole batches", func(t *testing.T) { concurrent(t, make(t)) })
 	t.Run("a closed store says so", func(t *testing.T) { closed(t, make(t)) })
 	t.Run("close and open keep everything", func(t *testing.T) { reopened(t, make(t)) })
 	t.Run("a crash leaves a prefix with all that was flushed", func(t *testing.T) { crashed(t, make) })
@@ -105,6 +108,47 @@ func laterWins(t *testing.T, d Device) {
 		b.Set([]byte("a"), []byte("3"))
 	})
 	require.Equal(t, []string{"a=3", "c=1"}, content(t, s, nil, nil))
+	require.NoError(t, s.Close())
+}
+
+// concurrent writes two keys in each batch; whoever reads must find them equal, and what Apply has returned for visible.
+func concurrent(t *testing.T, d Device) {
+	s := open(t, d)
+	const writers, batches = 4, 50
+	var all sync.WaitGroup
+	for w := range writers {
+		first, second := fmt.Appendf(nil, "%d a", w), fmt.Appendf(nil, "%d b", w)
+		all.Go(func() {
+			var b statestore.Batch
+			for i := range batches {
+				n := fmt.Append(nil, i)
+				b.Reset()
+				b.Set(first, n)
+				b.Set(second, n)
+				assert.NoError(t, s.Apply(&b))
+				got, _, err := s.Get(nil, second)
+				assert.NoError(t, err)
+				assert.Equal(t, string(n), string(got))
+			}
+		})
+		all.Go(func() {
+			for range batches {
+				var values []string
+				assert.NoError(t, s.Scan(first, append(second, 0), func(_, v []byte) error {
+					values = append(values, string(v))
+					return nil
+				}))
+				assert.True(t, len(values) == 0 || len(values) == 2 && values[0] == values[1], "half a batch: %q", values)
+			}
+		})
+	}
+	all.Go(func() {
+		for range 10 {
+			assert.NoError(t, s.Flush())
+		}
+	})
+	all.Wait()
+	require.Len(t, content(t, s, nil, nil), 2*writers)
 	require.NoError(t, s.Close())
 }
 
