@@ -17,12 +17,16 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// built is the directory of the program, once a test has asked for it.
+var built string
+
 // program is the built binary.
 var program = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "penstock-integration")
 	if err != nil {
 		return "", err
 	}
+	built = dir
 	file := filepath.Join(dir, "penstock")
 	out, err := exec.Command("go", "build", "-o", file, "../cmd/penstock").CombinedOutput()
 	if err != nil {
@@ -33,8 +37,8 @@ var program = sync.OnceValues(func() (string, error) {
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if file, err := program(); err == nil {
-		_ = os.RemoveAll(filepath.Dir(file))
+	if built != "" {
+		_ = os.RemoveAll(built)
 	}
 	os.Exit(code)
 }

@@ -61,7 +61,7 @@ func (s *Store) admit(size int64) error {
 		return err
 	}
 	for {
-		_, changed := s.health.watch()
+		changed, _ := s.health.watch()
 		m := s.db.Metrics()
 		if int64(m.MemTable.Size) <= s.opts.memtables() && m.Levels[0].Sublevels < maxSublevels {
 			s.admitted = 0
@@ -74,7 +74,7 @@ func (s *Store) admit(size int64) error {
 		case <-s.health.failed:
 			return s.health.failure()
 		}
-		if trouble, _ := s.health.watch(); trouble != nil {
+		if _, trouble := s.health.watch(); trouble != nil {
 			return classify(trouble)
 		}
 	}

@@ -32,11 +32,11 @@ func newHealth(log *slog.Logger) *health {
 	return &health{log: log, failed: make(chan struct{}), closed: make(chan struct{}), changed: make(chan struct{})}
 }
 
-// watch returns the present trouble, and a channel that is closed at the next report of the background work.
-func (h *health) watch() (trouble error, changed <-chan struct{}) {
+// watch returns a channel that is closed at the next report of the background work, and the present trouble.
+func (h *health) watch() (changed <-chan struct{}, trouble error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.trouble, h.changed
+	return h.changed, h.trouble
 }
 
 // failure returns the error that sticks, or nil.
@@ -117,7 +117,7 @@ func (h *health) Errorf(format string, args ...any) {
 // Fatalf implements pebble.Logger and returns (R8). Pebble's code behind it goes on and hands its error up; what it might
 // still write, from a state that it knows to be wrong, the gate refuses.
 func (h *health) Fatalf(format string, args ...any) {
-	cause := errors.New(fmt.Sprintf(format, args...))
+	cause := fmt.Errorf(format, args...)
 	for _, a := range args {
 		if err, ok := a.(error); ok {
 			cause = err

@@ -167,7 +167,7 @@ func (s *Store) flush() error {
 	if err := s.settle(); err != nil {
 		return err
 	}
-	_, changed := s.health.watch()
+	changed, _ := s.health.watch()
 	done, err := s.db.AsyncFlush()
 	if err != nil {
 		return classify(err)
@@ -181,7 +181,7 @@ func (s *Store) flush() error {
 		case <-changed:
 		}
 		var trouble error
-		if trouble, changed = s.health.watch(); trouble != nil {
+		if changed, trouble = s.health.watch(); trouble != nil {
 			return classify(trouble)
 		}
 	}
@@ -190,13 +190,13 @@ func (s *Store) flush() error {
 // settle waits for the next attempt where the last write failed, and returns its error. Asking for a flush again would
 // put one more memtable behind those that wait. Where no attempt is heard of, none is waited for.
 func (s *Store) settle() error {
-	trouble, changed := s.health.watch()
+	changed, trouble := s.health.watch()
 	if trouble == nil {
 		return nil
 	}
 	select {
 	case <-changed:
-		trouble, _ = s.health.watch()
+		_, trouble = s.health.watch()
 		return classify(trouble)
 	case <-s.health.failed:
 		return s.health.failure()

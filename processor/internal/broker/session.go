@@ -34,11 +34,10 @@ type Session struct {
 	stable  map[place]int64
 	v2      bool // transaction.version >= 2
 
-	failed  atomic.Pointer[error] // first produce that failed
-	sent    int                   // records of this transaction
-	record  topology.Record
-	headers []topology.Header
-	plain   func(*kgo.Record, error)
+	failed atomic.Pointer[error] // first produce that failed
+	sent   int                   // records of this transaction
+	record topology.Record
+	plain  func(*kgo.Record, error)
 }
 
 // fetchMaxBytes bounds what a session fetches ahead, as it lies on the broker; in memory a small record takes several
@@ -141,11 +140,21 @@ func (e *FetchError) Unwrap() error { return e.Err }
 // OutOfRange reports whether the offset read at is not in the partition.
 func (e *FetchError) OutOfRange() bool { return errors.Is(e.Err, kerr.OffsetOutOfRange) }
 
-// Poll calls fn with what was fetched, a marker as a record with control true. It waits for something until ctx is done;
-// a nil ctx waits for nothing. The record is valid during the call, its key, value and headers for as long as they are
+// noWait is how the client is asked for what it has at hand.
+var noWait context.Context
+
+// Buffered is Poll for what has been fetched already.
+func (s *Session) Buffered(fn func(r *topology.Record, control bool) error) (n int, err error) {
+	return s.take(s.cl.PollFetches(noWait), fn)
+}
+
+// Poll calls fn with what was fetched, a marker as a record with control true. It waits for something until ctx is done. The record is valid during the call, its key, value and headers for as long as they are
 // kept. n is how many records there were. All that was fetched is taken, so that the next fetch is under way meanwhile.
 func (s *Session) Poll(ctx context.Context, fn func(r *topology.Record, control bool) error) (n int, err error) {
-	fetches := s.cl.PollFetches(ctx)
+	return s.take(s.cl.PollFetches(ctx), fn)
+}
+
+func (s *Session) take(fetches kgo.Fetches, fn func(r *topology.Record, control bool) error) (n int, err error) {
 	for _, f := range fetches {
 		for ti := range f.Topics {
 			t := &f.Topics[ti]

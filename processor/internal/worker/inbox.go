@@ -13,7 +13,6 @@ type inbox struct {
 	items  []any
 	wake   context.CancelFunc
 	closed bool
-	gone   chan struct{}
 }
 
 type acquire struct {

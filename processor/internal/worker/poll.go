@@ -13,7 +13,7 @@ import (
 
 // poll steps what has been fetched. With nothing there it commits an open transaction, or waits.
 func (w *Worker) poll(ctx context.Context) error {
-	n, err := w.session.Poll(nil, w.onRecord(ctx))
+	n, err := w.session.Buffered(w.onRecord(ctx))
 	if err != nil {
 		return w.pollFailed(err)
 	}
