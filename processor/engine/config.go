@@ -1,10 +1,12 @@
 package engine
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"runtime"
 	"time"
 
@@ -17,6 +19,8 @@ type Config struct {
 	Brokers []string // host:port
 	TLS     *tls.Config
 	SASL    sasl.Mechanism
+	// Dial opens connections to the brokers, through a proxy say, in place of TLS and the usual way.
+	Dial func(ctx context.Context, network, host string) (net.Conn, error)
 
 	// StateDir is this process's own directory. Default: see statedir.DefaultPath.
 	StateDir string

@@ -110,7 +110,7 @@ func (e *engine) start(ctx context.Context) (*broker.Cluster, topics, string, er
 	reach, cancelReach := context.WithTimeout(ctx, reachTimeout)
 	defer cancelReach()
 	cluster, err := broker.Connect(reach, broker.Config{
-		Seeds: e.cfg.Brokers, ClientID: e.topo.ID + "-" + e.instance, TLS: e.cfg.TLS, SASL: e.cfg.SASL, Logger: e.cfg.Logger,
+		Seeds: e.cfg.Brokers, ClientID: e.topo.ID + "-" + e.instance, TLS: e.cfg.TLS, SASL: e.cfg.SASL, Dial: e.cfg.Dial, Logger: e.cfg.Logger,
 	})
 	if err != nil {
 		return nil, topics{}, "", err

@@ -7,8 +7,10 @@
 package broker
 
 import (
+	"context"
 	"crypto/tls"
 	"log/slog"
+	"net"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -19,8 +21,9 @@ import (
 type Config struct {
 	Seeds    []string // host:port
 	ClientID string
-	TLS      *tls.Config    // nil: plain text
-	SASL     sasl.Mechanism // nil: none
+	TLS      *tls.Config                                                       // nil: plain text
+	SASL     sasl.Mechanism                                                    // nil: none
+	Dial     func(ctx context.Context, network, host string) (net.Conn, error) // nil: the usual way; TLS is its own matter then
 	Logger   *slog.Logger
 }
 
@@ -38,7 +41,10 @@ func (c Config) opts(more ...kgo.Opt) []kgo.Opt {
 	if c.Logger != nil {
 		o = append(o, kgo.WithLogger(&clientLogger{c.Logger}))
 	}
-	if c.TLS != nil {
+	switch {
+	case c.Dial != nil:
+		o = append(o, kgo.Dialer(c.Dial))
+	case c.TLS != nil:
 		o = append(o, kgo.DialTLSConfig(c.TLS))
 	}
 	if c.SASL != nil {
