@@ -101,18 +101,23 @@ func (r *Reader) Poll(ctx context.Context, each func(*kgo.Record)) error {
 	if err != nil {
 		return err
 	}
+	got := false
 	fetches.EachRecord(func(rec *kgo.Record) {
+		got = true
 		r.position[rec.Partition] = rec.Offset + 1
 		if !rec.Attrs.IsControl() {
 			each(rec)
 		}
 	})
+	if got {
+		return nil // ctx may have ended while the records were handed out
+	}
 	return ctx.Err()
 }
 
-// quiet is how long nothing comes before a partition is taken to be at its end although the last offsets below that were
-// not seen: a compacted topic may have none left there.
-const quiet = 3 * time.Second
+// stalled is how long nothing may come before the end of a topic is reached. The last offset of a log is always there to
+// be read, markers included: brokers compact no open segment.
+const stalled = 30 * time.Second
 
 // ReadAll gives all committed records between the partitions' starts and ends to each, in offset order per partition.
 func (c *Connection) ReadAll(ctx context.Context, topic string, starts, ends Ends, each func(*kgo.Record)) error {
@@ -125,7 +130,7 @@ func (c *Connection) ReadAll(ctx context.Context, topic string, starts, ends End
 	}
 	defer r.Close()
 	for !r.Position().Reach(ends) {
-		poll, cancel := context.WithTimeout(ctx, quiet)
+		poll, cancel := context.WithTimeout(ctx, stalled)
 		err := r.Poll(poll, func(rec *kgo.Record) {
 			if rec.Offset < ends[rec.Partition] {
 				each(rec)
@@ -136,7 +141,7 @@ func (c *Connection) ReadAll(ctx context.Context, topic string, starts, ends End
 			return ctx.Err()
 		}
 		if errors.Is(err, context.DeadlineExceeded) {
-			return nil
+			return fmt.Errorf("read topic %s: nothing came for %v at offsets %v, before the ends %v", topic, stalled, r.Position(), ends)
 		}
 		if err != nil {
 			return err
