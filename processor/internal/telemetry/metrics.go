@@ -1,0 +1,127 @@
+package telemetry
+
+import (
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+)
+
+// metrics are what Prometheus reads: a few that are counted as they happen, and the status at each scrape.
+type metrics struct {
+	registry *prometheus.Registry
+	commit   prometheus.Histogram
+	rejected *prometheus.CounterVec
+	restored prometheus.Counter
+}
+
+func newMetrics(m *Monitor) *metrics {
+	x := &metrics{
+		registry: prometheus.NewRegistry(),
+		commit: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "penstock_commit_duration_seconds",
+			Help:    "Time of successful commits, from the last record to the broker's word.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}}),
+		rejected: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "penstock_rejected_records_total",
+			Help: "Rejected records by reason; one is counted again when its transaction is repeated."}, []string{"reason"}),
+		restored: prometheus.NewCounter(prometheus.CounterOpts{Name: "penstock_restored_records_total",
+			Help: "Changelog offsets read by restores."}),
+	}
+	x.registry.MustRegister(x.commit, x.rejected, x.restored, status{m},
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return x
+}
+
+// status collects what [Monitor.Status] tells.
+type status struct{ m *Monitor }
+
+// desc declares a metric. Its name ends in its unit.
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("penstock_"+name, help, labels, nil)
+}
+
+var (
+	infoDesc       = desc("info", "Always 1; its labels name the process.", "app", "instance")
+	readyDesc      = desc("ready", "1 when joined and every own partition is processed.")
+	joinedDesc     = desc("member_joined", "1 when the group has given an assignment.")
+	reachableDesc  = desc("brokers_reachable", "1 when the brokers answered lately.")
+	recordsDesc    = desc("records_total", "Input records whose effects are committed.")
+	commitsDesc    = desc("commits_total", "Commits that the broker confirmed.")
+	abortsDesc     = desc("aborts_total", "Transactions that were dropped.")
+	checksDesc     = desc("continuity_checks_total", "Checks that a record is at the expected offset.")
+	violationsDesc = desc("continuity_violations_total", "Records that were not at the expected offset. Must stay 0.")
+	misplacedDesc  = desc("misplaced_records_total", "Input records on a partition that the default partitioner would not choose for their key.")
+	diskDesc       = desc("store_bytes", "Size of the local store's files.")
+	memtableDesc   = desc("store_memtable_bytes", "Memory of the local store's write buffers.")
+	blocksDesc     = desc("store_block_cache_bytes", "Memory of the local store's block cache.")
+	partitionsDesc = desc("partitions", "Own partitions by state.", "state")
+	cacheDesc      = desc("cache_bytes", "Memory of a partition's state cache.", "partition")
+	remainingDesc  = desc("restore_remaining_records", "Changelog offsets that a restoring partition has to read.", "partition", "state")
+	heldRestDesc   = desc("restore_held", "1 when an open transaction keeps a restore from its end.", "partition", "state")
+	lagDesc        = desc("partition_lag_records", "Offsets between the committed position and the last stable offset; 0 when idle.", "topic", "partition")
+	behindDesc     = desc("partition_behind_seconds", "Time since the position was last at the last stable offset; 0 when it is.", "topic", "partition")
+	heldDesc       = desc("partition_held_seconds", "Time for which an open transaction has held the last stable offset; 0 when none does.", "topic", "partition")
+	heldRecsDesc   = desc("partition_held_records", "Offsets behind a last stable offset that is held.", "topic", "partition")
+)
+
+// Describe implements prometheus.Collector.
+func (status) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{infoDesc, readyDesc, joinedDesc, reachableDesc, recordsDesc, commitsDesc, abortsDesc,
+		checksDesc, violationsDesc, misplacedDesc, diskDesc, memtableDesc, blocksDesc, partitionsDesc, cacheDesc,
+		remainingDesc, heldRestDesc, lagDesc, behindDesc, heldDesc, heldRecsDesc} {
+		ch <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (c status) Collect(ch chan<- prometheus.Metric) {
+	s := c.m.Status()
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	count := func(d *prometheus.Desc, v int64) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v))
+	}
+	gauge(infoDesc, 1, s.App, s.Instance)
+	gauge(readyDesc, one(s.Ready))
+	gauge(joinedDesc, one(s.Joined))
+	gauge(reachableDesc, one(s.Reachable))
+	count(recordsDesc, s.Counts.Records)
+	count(commitsDesc, s.Counts.Commits)
+	count(abortsDesc, s.Counts.Aborts)
+	count(checksDesc, s.Counts.Checks)
+	count(violationsDesc, s.Counts.Violations)
+	count(misplacedDesc, s.Counts.Misplaced)
+	gauge(diskDesc, float64(s.Store.DiskBytes))
+	gauge(memtableDesc, float64(s.Store.MemtableBytes))
+	gauge(blocksDesc, float64(s.Store.BlockBytes))
+	states := map[string]float64{restoring: 0, running: 0}
+	for _, p := range s.Partitions {
+		states[p.State]++
+		c.partition(p, gauge)
+	}
+	for name, n := range states {
+		gauge(partitionsDesc, n, name)
+	}
+}
+
+func (status) partition(p Partition, gauge func(*prometheus.Desc, float64, ...string)) {
+	id := strconv.Itoa(int(p.Partition))
+	gauge(cacheDesc, float64(p.CacheBytes), id)
+	for _, r := range p.Restore {
+		gauge(remainingDesc, float64(r.Remaining()), id, r.State)
+		gauge(heldRestDesc, one(r.Held()), id, r.State)
+	}
+	for _, in := range p.Inputs {
+		gauge(lagDesc, float64(in.Lag), in.Topic, id)
+		gauge(behindDesc, in.BehindSeconds, in.Topic, id)
+		gauge(heldDesc, in.HeldSeconds, in.Topic, id)
+		gauge(heldRecsDesc, float64(in.HeldRecords), in.Topic, id)
+	}
+}
+
+func one(yes bool) float64 {
+	if yes {
+		return 1
+	}
+	return 0
+}
