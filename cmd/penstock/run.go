@@ -24,6 +24,8 @@ type serviceFlags struct {
 	from      string
 	memory    settings.Size
 	http      string
+	token     string
+	pprof     bool
 }
 
 const runExample = `  penstock run --brokers localhost:9092 --create-topics
@@ -64,7 +66,10 @@ func (f *serviceFlags) declare(cmd *cobra.Command) {
 		fs.Int32Var(&c.Partitions, "partitions", 4, "of topics that are created")
 		fs.Int16Var(&c.ReplicationFactor, "replication-factor", -1, "of topics that are created; -1: the broker's default")
 		fs.BoolVar(&c.Stay, "stay", false, "keep the membership at a stop, for a restart within the session timeout")
-		fs.StringVar(&f.http, "http", "", "address to serve /livez and /readyz at, such as :8080")
+		fs.StringVar(&f.http, "http", "", "address to serve /livez, /readyz, /metrics and /api/v1/status at, such as 127.0.0.1:8080; :8080 is open to the network")
+		fs.StringVar(&f.token, "http-token", "", "bearer token that /metrics, /api and /debug ask for; the probes ask for none")
+		settings.Secret(fs, "http-token")
+		fs.BoolVar(&f.pprof, "pprof", false, "serve Go's profiles at /debug/pprof/ as well")
 	})
 }
 
@@ -98,20 +103,23 @@ func (p *program) serve(ctx context.Context, f *serviceFlags) error {
 		return usage(err)
 	}
 	cfg.Logger = p.logger
-	probe := &health.Probe{}
-	cfg.Ready = func(int32) { probe.SetReady() }
+	cfg.Monitor = engine.NewMonitor()
 	g, soft := errgroup.WithContext(ctx)
+	serving, ended := context.WithCancel(context.WithoutCancel(ctx)) // probes are answered while the engine stops
+	defer ended()
 	if f.http != "" {
 		l, err := health.Listen(f.http)
 		if err != nil {
 			return err
 		}
-		g.Go(func() error { return probe.Serve(soft, l) })
+		server := &health.Server{Handler: cfg.Monitor.Handler(), Token: f.token, Pprof: f.pprof}
+		g.Go(func() error { return server.Serve(serving, l) })
 		p.logger.Info("http", "address", l.Addr().String())
 	}
 	p.logger.Info("penstock starts", "version", versionText(), "app", window.ID, "input", window.Input, "output", window.Output,
 		"brokers", cfg.Brokers, "workers", cfg.Workers, "guarantee", f.guarantee)
 	g.Go(func() error {
+		defer ended()
 		err := engine.Run(soft, app, cfg)
 		if err != nil && (ctx.Err() == nil || !errors.Is(err, context.Canceled)) {
 			return err

@@ -55,6 +55,8 @@ type Config struct {
 	Logger *slog.Logger // default: slog.Default()
 	// Ready is called when a partition begins to be processed. May be nil.
 	Ready func(partition int32)
+	// Monitor shows how Run fares. May be nil.
+	Monitor *Monitor
 
 	step func(worker.Step) error // a test's; see worker.Config
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/penstock/penstock/processor/internal/restore"
 	"github.com/penstock/penstock/processor/internal/statedir"
 	"github.com/penstock/penstock/processor/internal/task"
+	"github.com/penstock/penstock/processor/internal/telemetry"
 	"github.com/penstock/penstock/processor/internal/topology"
 	"github.com/penstock/penstock/processor/internal/worker"
 	"github.com/penstock/penstock/statestore"
@@ -45,10 +46,13 @@ func Run(ctx context.Context, app *processor.App, cfg Config) error {
 		return err
 	}
 	defer dir.Close()
-	e := &engine{topo: topo, cfg: cfg, dir: dir}
+	e := &engine{topo: topo, cfg: cfg, dir: dir, counters: &worker.Counters{}, monitor: cfg.Monitor.inner()}
 	if err := e.identify(); err != nil {
 		return err
 	}
+	e.monitor.Start(topo.ID, e.instance, counts(e.counters))
+	stopping := context.AfterFunc(ctx, e.monitor.Stopping)
+	defer stopping()
 	for {
 		err := e.run(ctx)
 		if ctx.Err() != nil && !errors.As(err, new(*worker.Fatal)) {
@@ -71,6 +75,8 @@ type engine struct {
 	cfg      Config
 	dir      *statedir.Dir
 	instance string
+	counters *worker.Counters
+	monitor  *telemetry.Monitor
 	producer int // highest worker number ever used here, the count of transactional ids to end (R13)
 }
 
@@ -96,6 +102,8 @@ func (e *engine) run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("open the store in %s: %w", e.dir.StorePath(), err)
 	}
+	e.monitor.Opened(sizes(store))
+	defer e.monitor.Opened(nil)
 	err = e.process(ctx, cluster, ts, clusterID, store)
 	if closeErr := store.Close(); err == nil && closeErr != nil && ctx.Err() == nil {
 		err = closeErr
@@ -136,7 +144,7 @@ func (e *engine) process(ctx context.Context, cluster *broker.Cluster, ts topics
 		Topology: e.topo, Cluster: cluster, Flusher: flusher, Limits: ts.limits(), BadInput: task.BadInput(e.cfg.BadInput),
 		CacheBytes: int(e.cfg.MemoryBytes/2) / e.cfg.Workers, CommitInterval: e.cfg.CommitInterval,
 		Membership: membership, Epoch: func(p int32) uint64 { return group.Epoch(p) },
-		Logger: e.cfg.Logger, Counters: &worker.Counters{}, Ready: e.cfg.Ready, Step: e.cfg.step,
+		Logger: e.cfg.Logger, Counters: e.counters, Monitor: e.monitor, Ready: e.cfg.Ready, Step: e.cfg.step,
 		Restore: restore.Config{App: e.topo.ID, States: e.topo.States, ClusterID: clusterID, Cluster: cluster,
 			Inputs: ts.inputs, Changelogs: ts.changelogs, Store: store, FromEnd: e.cfg.From == FromEnd,
 			Logger: e.cfg.Logger, Membership: membership},
@@ -164,12 +172,13 @@ func (e *engine) process(ctx context.Context, cluster *broker.Cluster, ts topics
 		holders = append(holders, w)
 	}
 	group, err = member.Join(member.Config{Cluster: cluster, Group: e.topo.ID, InstanceID: e.instance, Topic: ts.inputs[0].Name,
-		Partitions: ts.inputs[0].Partitions, SessionTimeout: e.cfg.SessionTimeout, Holders: holders, Logger: e.cfg.Logger})
+		Partitions: ts.inputs[0].Partitions, SessionTimeout: e.cfg.SessionTimeout, Holders: holders, Joined: e.monitor.Joined, Logger: e.cfg.Logger})
 	if err != nil {
 		cut()
 		return errors.Join(err, run.Wait())
 	}
 	close(joined)
+	run.Go(func() error { e.monitor.Watch(soft, e.topo.Inputs, cluster.Bounds); return nil })
 	run.Go(func() error {
 		err := group.Watch(soft)
 		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)

@@ -18,7 +18,7 @@ type MemberConfig struct {
 	InstanceID     string
 	Topic          string // the first input; its partitions stand for the tasks
 	SessionTimeout time.Duration
-	Assigned       func(partitions []int32)
+	Assigned       func(partitions []int32) // what is new; empty where nothing is
 	Revoked        func(partitions []int32) // still owned until it returns
 	Lost           func(partitions []int32) // not owned any more
 }
@@ -48,7 +48,7 @@ func (c *Cluster) Join(cfg MemberConfig) (*Member, error) {
 		kgo.RebalanceTimeout(max(60*time.Second, 2*cfg.SessionTimeout)),
 		kgo.HeartbeatInterval(max(cfg.SessionTimeout/10, 100*time.Millisecond)),
 		kgo.DisableAutoCommit(),
-		kgo.OnPartitionsAssigned(pick(cfg.Assigned)),
+		kgo.OnPartitionsAssigned(func(_ context.Context, _ *kgo.Client, parts map[string][]int32) { cfg.Assigned(parts[cfg.Topic]) }),
 		kgo.OnPartitionsRevoked(pick(cfg.Revoked)),
 		kgo.OnPartitionsLost(pick(cfg.Lost)),
 	)...)

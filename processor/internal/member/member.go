@@ -28,6 +28,7 @@ type Config struct {
 	Partitions     int32
 	SessionTimeout time.Duration
 	Holders        []Holder
+	Joined         func(bool) // told of each assignment, an empty one too, and of a loss; may be nil
 	Logger         *slog.Logger
 }
 
@@ -63,6 +64,10 @@ func Join(cfg Config) (*Group, error) {
 }
 
 func (g *Group) assigned(ps []int32) {
+	defer g.tell(true)
+	if len(ps) == 0 {
+		return
+	}
 	g.cfg.Logger.Info("partitions assigned", "partitions", ps)
 	if !g.once {
 		g.once = true
@@ -106,10 +111,17 @@ func (g *Group) revoked(ps []int32) {
 
 func (g *Group) lost(ps []int32) {
 	g.cfg.Logger.Warn("partitions lost", "partitions", ps)
+	g.tell(false)
 	for _, p := range ps {
 		g.disown(p)
 	}
 	g.release(ps, false)
+}
+
+func (g *Group) tell(joined bool) {
+	if g.cfg.Joined != nil {
+		g.cfg.Joined(joined)
+	}
 }
 
 func (g *Group) disown(p int32) {

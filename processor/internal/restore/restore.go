@@ -11,6 +11,7 @@ import (
 
 	"github.com/penstock/penstock/processor/internal/broker"
 	"github.com/penstock/penstock/processor/internal/task"
+	"github.com/penstock/penstock/processor/internal/telemetry"
 	"github.com/penstock/penstock/statestore"
 )
 
@@ -25,6 +26,8 @@ type Config struct {
 	Store      statestore.Store
 	FromEnd    bool // where a task without a committed offset begins
 	Logger     *slog.Logger
+	// Progress is told how far a restore is. May be nil.
+	Progress func(telemetry.Restore)
 	// Membership is who commits a first offset.
 	Membership func() broker.Membership
 }
@@ -256,6 +259,7 @@ func (r *run) changelog(ctx context.Context, state int, at *task.Position) error
 		return nil
 	}
 	reader := r.Cluster.Reader(topic, r.partition)
+	r.progress(state, next, bounds.HW, -1)
 	prefix := task.StatePrefix(r.partition, r.States[state])
 	var batch statestore.Batch
 	var key []byte
@@ -265,6 +269,7 @@ func (r *run) changelog(ctx context.Context, state int, at *task.Position) error
 		if err != nil {
 			return err
 		}
+		r.progress(state, f.Next, bounds.HW, f.Bounds.LSO)
 		if f.Next == next {
 			if time.Since(progress) > reportAfter {
 				r.log.Warn("restore is held by an open transaction", "topic", topic.Name, "position", next, "target", bounds.HW, "last_stable_offset", f.Bounds.LSO)
@@ -341,5 +346,11 @@ func (r *run) retry(ctx context.Context, what string, fn func() error) error {
 		case <-time.After(wait):
 		}
 		wait = min(2*wait, retryMax)
+	}
+}
+
+func (r *run) progress(state int, position, target, stable int64) {
+	if r.Progress != nil {
+		r.Progress(telemetry.Restore{State: r.States[state], Position: position, Target: target, LastStableOffset: stable})
 	}
 }

@@ -63,10 +63,10 @@ func (m *Monitor) answered(topic string, all map[int32]broker.Bounds, err error)
 }
 
 func (in *input) see(b broker.Bounds, now time.Time) {
-	switch held := b.LSO < b.HW; {
-	case !held || in.stable >= 0 && b.LSO > in.stable:
+	switch {
+	case b.LSO >= b.HW:
 		in.heldFrom = time.Time{}
-	case in.heldFrom.IsZero():
+	case in.heldFrom.IsZero() || b.LSO != in.stable:
 		in.heldFrom = now
 	}
 	in.stable, in.high = b.LSO, b.HW

@@ -25,10 +25,11 @@ func (w *Worker) acquire(ctx context.Context, partition int32, epoch uint64) {
 	ctx, cancel := context.WithCancel(ctx)
 	r := &restoring{partition: partition, epoch: epoch, cancel: cancel, done: make(chan struct{})}
 	w.restores[partition] = r
+	w.cfg.Monitor.Acquired(partition)
 	go func() {
 		defer close(r.done)
 		defer cancel()
-		result, err := restore.Task(ctx, w.cfg.Restore, partition)
+		result, err := restore.Task(ctx, w.restoreConfig(partition), partition)
 		w.inbox.put(restored{r, result, err})
 	}()
 }
@@ -55,6 +56,7 @@ func (w *Worker) restored(ctx context.Context, m restored) error {
 	for i := range w.cfg.Topology.Inputs {
 		w.session.Add(i, m.of.partition, o.task.Next(i))
 	}
+	w.watched(o)
 	if w.cfg.Ready != nil {
 		w.cfg.Ready(m.of.partition)
 	}
@@ -148,6 +150,7 @@ func (w *Worker) drop(partition int32) {
 
 func (w *Worker) rejected(r *topology.Record, why *topology.Rejection) {
 	w.cfg.Counters.Rejected.Add(1)
+	w.cfg.Monitor.Rejected(why.Reason)
 	w.cfg.Logger.Warn("record rejected", "topic", w.cfg.Topology.Inputs[r.Input], "partition", r.Partition, "offset", r.Offset,
 		"reason", why.Reason, "error", why.Err)
 }

@@ -16,6 +16,7 @@ const commitTimeout = 30 * time.Second
 func (w *Worker) commit(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, min(commitTimeout, max(w.cfg.Session.TransactionTimeout, time.Second)))
 	defer cancel()
+	began := time.Now()
 	touched := w.touched()
 	for _, o := range touched {
 		o.task.Prepare()
@@ -35,6 +36,7 @@ func (w *Worker) commit(ctx context.Context) error {
 	}
 	w.open, w.lastCommit = false, time.Now()
 	w.cfg.Counters.Commits.Add(1)
+	w.cfg.Monitor.CommitTook(w.lastCommit.Sub(began))
 	w.keep(touched)
 	return w.step(Kept)
 }
@@ -111,6 +113,7 @@ func (w *Worker) keep(touched []*owned) {
 			ends[state] = t.End()
 		}
 		o.task.Keep(ends, now)
+		w.cfg.Monitor.Committed(o.task.Partition(), o.task.Next, o.task.CacheBytes())
 		w.count(o)
 	}
 }

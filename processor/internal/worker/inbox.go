@@ -85,6 +85,7 @@ func (b *inbox) close() {
 // Acquire implements member.Holder.
 func (w *Worker) Acquire(partition int32, epoch uint64) {
 	w.held.Add(1)
+	w.cfg.Monitor.Acquired(partition)
 	w.inbox.put(acquire{partition, epoch})
 }
 
@@ -95,6 +96,7 @@ func (w *Worker) Release(partition int32, commit bool) {
 		<-r.done
 	}
 	w.held.Add(-1)
+	w.cfg.Monitor.Released(partition)
 }
 
 // answer does what is in the inbox.

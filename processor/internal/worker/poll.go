@@ -88,6 +88,7 @@ func (w *Worker) onRecord(ctx context.Context) func(*topology.Record, bool) erro
 		if err != nil {
 			return w.stepFailed(err)
 		}
+		w.placed(r)
 		w.records++
 		w.bytes += len(r.Key) + len(r.Value)
 		return w.look(ctx)

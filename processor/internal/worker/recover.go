@@ -41,6 +41,7 @@ func (w *Worker) recover(ctx context.Context, cause error) error {
 		return err
 	}
 	for wait := recoverMin; ; wait = min(2*wait, recoverMax) {
+		w.cfg.Monitor.Beat(w.cfg.Name)
 		err := w.Open(ctx)
 		if err == nil {
 			break

@@ -13,6 +13,7 @@ import (
 	"github.com/penstock/penstock/processor/internal/broker"
 	"github.com/penstock/penstock/processor/internal/restore"
 	"github.com/penstock/penstock/processor/internal/task"
+	"github.com/penstock/penstock/processor/internal/telemetry"
 	"github.com/penstock/penstock/processor/internal/topology"
 )
 
@@ -34,6 +35,7 @@ type Config struct {
 	Epoch          func(partition int32) uint64
 	Logger         *slog.Logger
 	Counters       *Counters
+	Monitor        *telemetry.Monitor // may be nil
 	// Ready is called when a task begins to run.
 	Ready func(partition int32)
 	// Step is called after each step of a commit; a test stops the worker there by an error. May be nil.
@@ -42,7 +44,7 @@ type Config struct {
 
 // Counters are shared by all workers of a process.
 type Counters struct {
-	Records, Rejected, Commits, Aborts, Checks, Violations, Produced atomic.Int64
+	Records, Rejected, Commits, Aborts, Checks, Violations, Produced, Misplaced atomic.Int64
 }
 
 // Limits of the loop.
@@ -59,12 +61,13 @@ const (
 
 // Worker runs tasks. All its methods but Run may be called from other goroutines.
 type Worker struct {
-	cfg     Config
-	inbox   inbox
-	held    atomic.Int32
-	session *broker.Session
-	tasks   map[int32]*owned
-	arena   task.Arena
+	cfg       Config
+	inbox     inbox
+	held      atomic.Int32
+	session   *broker.Session
+	tasks     map[int32]*owned
+	arena     task.Arena
+	placement *broker.Placement
 
 	open       bool // a transaction is
 	openedAt   time.Time
@@ -95,7 +98,7 @@ type owned struct {
 
 // New makes a worker.
 func New(cfg Config) *Worker {
-	return &Worker{cfg: cfg, tasks: map[int32]*owned{}, restores: map[int32]*restoring{}}
+	return &Worker{cfg: cfg, tasks: map[int32]*owned{}, restores: map[int32]*restoring{}, placement: broker.NewPlacement()}
 }
 
 // Tasks is how many leases the worker holds.
@@ -122,6 +125,7 @@ func (w *Worker) Open(ctx context.Context) error {
 // caller leaves the group, which releases them, and then cancels ctx.
 func (w *Worker) Run(ctx context.Context) error {
 	defer w.Close()
+	defer w.cfg.Monitor.Ended(w.cfg.Name)
 	for {
 		err := w.turn(ctx)
 		if ctx.Err() != nil {
@@ -154,6 +158,7 @@ func (w *Worker) Close() {
 
 // turn is one round: what others asked for, then records, then perhaps a commit.
 func (w *Worker) turn(ctx context.Context) error {
+	w.cfg.Monitor.Beat(w.cfg.Name)
 	if err := w.answer(ctx); err != nil {
 		return err
 	}

@@ -1,28 +1,33 @@
-// Package health answers those who ask whether the process lives and works.
+// Package health serves what those who watch the process ask for.
 package health
 
 import (
 	"context"
+	"crypto/sha256"
+	"crypto/subtle"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
-	"sync/atomic"
+	"net/http/pprof"
+	"strings"
 	"time"
 )
 
-// Probe serves /livez, 200 as long as the process runs, and /readyz, 200 since SetReady and 503 before and while stopping.
-type Probe struct{ ready atomic.Bool }
-
-// SetReady says that the work has begun.
-func (p *Probe) SetReady() { p.ready.Store(true) }
+// Server is a handler at an address.
+type Server struct {
+	Handler http.Handler
+	// Token is asked for as "Authorization: Bearer TOKEN" by all but the probes /livez and /readyz. Empty: nobody is asked.
+	Token string
+	// Pprof adds /debug/pprof/, which shows memory: not for a network that others use.
+	Pprof bool
+}
 
 // Listen opens addr.
 func Listen(addr string) (net.Listener, error) {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
-		return nil, fmt.Errorf("http: %w", err)
+		return nil, fmt.Errorf("serve http at %s: %w", addr, err)
 	}
 	return l, nil
 }
@@ -35,19 +40,18 @@ const (
 )
 
 // Serve answers on l until ctx is done.
-func (p *Probe) Serve(ctx context.Context, l net.Listener) error {
-	s := &http.Server{Handler: p.handler(), ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout}
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	server := &http.Server{Handler: s.routes(), ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout}
 	stopped := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(stopped)
-		p.ready.Store(false)
 		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 		defer cancel()
-		if s.Shutdown(end) != nil {
-			s.Close()
+		if server.Shutdown(end) != nil {
+			server.Close()
 		}
 	})
-	err := s.Serve(l)
+	err := server.Serve(l)
 	if !stop() {
 		<-stopped
 	}
@@ -57,15 +61,33 @@ func (p *Probe) Serve(ctx context.Context, l net.Listener) error {
 	return err
 }
 
-func (p *Probe) handler() http.Handler {
+func (s *Server) routes() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if !p.ready.Load() {
-			http.Error(w, "no partition is processed yet", http.StatusServiceUnavailable)
+	mux.Handle("/livez", s.Handler)
+	mux.Handle("/readyz", s.Handler)
+	mux.Handle("/", s.guard(s.Handler))
+	if s.Pprof {
+		mux.Handle("GET /debug/pprof/", s.guard(http.HandlerFunc(pprof.Index)))
+		mux.Handle("GET /debug/pprof/profile", s.guard(http.HandlerFunc(pprof.Profile)))
+		mux.Handle("GET /debug/pprof/trace", s.guard(http.HandlerFunc(pprof.Trace)))
+		mux.Handle("GET /debug/pprof/symbol", s.guard(http.HandlerFunc(pprof.Symbol)))
+	}
+	return mux
+}
+
+func (s *Server) guard(h http.Handler) http.Handler {
+	if s.Token == "" {
+		return h
+	}
+	want := sha256.Sum256([]byte(s.Token))
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		given, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+		got := sha256.Sum256([]byte(given))
+		if subtle.ConstantTimeCompare(want[:], got[:]) != 1 {
+			w.Header().Set("WWW-Authenticate", "Bearer")
+			http.Error(w, "a bearer token is needed", http.StatusUnauthorized)
 			return
 		}
-		io.WriteString(w, "ok\n")
+		h.ServeHTTP(w, r)
 	})
-	return mux
 }

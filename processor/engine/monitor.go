@@ -1,0 +1,47 @@
+package engine
+
+import (
+	"net/http"
+
+	"github.com/penstock/penstock/processor/internal/telemetry"
+	"github.com/penstock/penstock/processor/internal/worker"
+	"github.com/penstock/penstock/statestore/pebblestore"
+)
+
+// Monitor shows how a [Run] fares. It may be asked before the run has begun and after it has ended.
+type Monitor struct{ m *telemetry.Monitor }
+
+// NewMonitor makes a monitor for [Config.Monitor] of one Run.
+func NewMonitor() *Monitor { return &Monitor{telemetry.New()} }
+
+// Status is how a run fares at one moment; its JSON is that of /api/v1/status.
+type Status = telemetry.Status
+
+// Status tells how the run fares.
+func (m *Monitor) Status() Status { return m.m.Status() }
+
+// Handler serves, read-only: /livez, 200 while the loops turn; /readyz, 200 when joined and every own partition is
+// processed, else 503 with the progress; /metrics for Prometheus; /api/v1/status as JSON.
+func (m *Monitor) Handler() http.Handler { return m.m.Handler() }
+
+// inner is nil for a nil monitor: its methods do nothing.
+func (m *Monitor) inner() *telemetry.Monitor {
+	if m == nil {
+		return nil
+	}
+	return m.m
+}
+
+func counts(c *worker.Counters) func() telemetry.Counts {
+	return func() telemetry.Counts {
+		return telemetry.Counts{Records: c.Records.Load(), Rejected: c.Rejected.Load(), Commits: c.Commits.Load(), Aborts: c.Aborts.Load(),
+			Checks: c.Checks.Load(), Violations: c.Violations.Load(), Misplaced: c.Misplaced.Load()}
+	}
+}
+
+func sizes(s *pebblestore.Store) func() telemetry.Store {
+	return func() telemetry.Store {
+		m := s.Metrics()
+		return telemetry.Store{DiskBytes: m.DiskBytes, MemtableBytes: m.MemtableBytes, BlockBytes: m.CacheBytes}
+	}
+}
