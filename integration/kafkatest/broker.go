@@ -67,9 +67,6 @@ var defaults = map[string]string{
 	"share.coordinator.state.topic.min.isr":            "1",
 	"share.coordinator.state.topic.num.partitions":     "1",
 	"group.initial.rebalance.delay.ms":                 "0",
-	// After a crash the controller waits for the end of the broker's old session: 9 s as shipped.
-	"broker.session.timeout.ms":    "3000",
-	"broker.heartbeat.interval.ms": "500",
 	// A test names its topics; a typing error makes none.
 	"auto.create.topics.enable": "false",
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -15,26 +16,50 @@ type Ends map[int32]int64
 
 // StableEnds asks for a topic's last stable offsets.
 func StableEnds(ctx context.Context, cl *kgo.Client, topic string) (Ends, error) {
-	listed, err := kadm.NewClient(cl).ListCommittedOffsets(ctx, topic)
-	return ends(topic, listed, err)
+	return ends(ctx, topic, kadm.NewClient(cl).ListCommittedOffsets)
 }
 
 // Starts asks for the offset of each partition's first record that is still there.
 func Starts(ctx context.Context, cl *kgo.Client, topic string) (Ends, error) {
-	listed, err := kadm.NewClient(cl).ListStartOffsets(ctx, topic)
-	return ends(topic, listed, err)
+	return ends(ctx, topic, kadm.NewClient(cl).ListStartOffsets)
 }
 
-func ends(topic string, listed kadm.ListedOffsets, err error) (Ends, error) {
-	if err == nil {
-		err = listed.Error()
+// Bounds of the wait for leaders that are being elected.
+const (
+	electionWait = 30 * time.Second
+	electionPoll = 200 * time.Millisecond
+)
+
+func ends(ctx context.Context, topic string, list func(context.Context, ...string) (kadm.ListedOffsets, error)) (Ends, error) {
+	deadline := time.Now().Add(electionWait)
+	for {
+		listed, err := list(ctx, topic)
+		if err == nil {
+			err = listed.Error()
+		}
+		if err == nil {
+			e := Ends{}
+			listed.Each(func(o kadm.ListedOffset) { e[o.Partition] = o.Offset })
+			return e, nil
+		}
+		if !kerr.IsRetriable(shardErr(err)) || time.Now().After(deadline) {
+			return nil, fmt.Errorf("list offsets of topic %s: %w", topic, err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(electionPoll):
+		}
 	}
-	if err != nil {
-		return nil, fmt.Errorf("list offsets of topic %s: %w", topic, err)
+}
+
+// shardErr is the first error of a request that went to several brokers.
+func shardErr(err error) error {
+	var shards *kadm.ShardErrors
+	if errors.As(err, &shards) && len(shards.Errs) > 0 {
+		return shards.Errs[0].Err
 	}
-	e := Ends{}
-	listed.Each(func(o kadm.ListedOffset) { e[o.Partition] = o.Offset })
-	return e, nil
+	return err
 }
 
 // Reach reports whether all partitions are at or behind target.
