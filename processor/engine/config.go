@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"time"
 
+	"github.com/penstock/penstock/processor/internal/reset"
 	"github.com/penstock/penstock/processor/internal/worker"
 	"github.com/twmb/franz-go/pkg/sasl"
 )
@@ -58,7 +59,8 @@ type Config struct {
 	// Monitor shows how Run fares. May be nil.
 	Monitor *Monitor
 
-	step func(worker.Step) error // a test's; see worker.Config
+	step      func(worker.Step) error // a test's; see worker.Config
+	resetStep func(reset.Step) error  // a test's; see reset.Config
 }
 
 // Guarantee is how often a record takes effect.

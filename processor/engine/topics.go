@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/penstock/penstock/processor/internal/broker"
+	"github.com/penstock/penstock/processor/internal/restore"
 	"github.com/penstock/penstock/processor/internal/task"
 	"github.com/penstock/penstock/processor/internal/topology"
 )
@@ -147,6 +148,9 @@ func checkLost(ctx context.Context, c *broker.Cluster, group, changelog string, 
 		committed, err := c.Committed(ctx, group, input.Name, partitions)
 		if err == nil {
 			for p, at := range committed {
+				if restore.Resetting(at.Metadata) {
+					return fmt.Errorf("a reset of application %s has begun and not ended: run penstock reset again, with the same arguments", group)
+				}
 				if at.Offset >= 0 {
 					return fmt.Errorf("changelog %s does not exist, but group %s has committed offset %d of topic %s partition %d: its state is lost. Restore the topic, run penstock reset to process from the start, or use another --app",
 						changelog, group, at.Offset, input.Name, p)

@@ -12,8 +12,9 @@ import (
 type Mark struct {
 	Format      int      `json:"penstock"`
 	Incarnation int      `json:"incarnation"`
-	Inputs      []string `json:"inputs"`     // topic ids
-	Changelogs  []string `json:"changelogs"` // topic ids
+	Inputs      []string `json:"inputs"`              // topic ids
+	Changelogs  []string `json:"changelogs"`          // topic ids
+	Resetting   bool     `json:"resetting,omitempty"` // a reset has begun and not ended (R14)
 }
 
 func (m Mark) String() string {
@@ -24,13 +25,20 @@ func (m Mark) String() string {
 	return string(raw)
 }
 
-func (c Config) mark(incarnation int) Mark {
+// Mark is that of an incarnation.
+func (c Config) Mark(incarnation int) Mark {
 	id := c.Identity(incarnation)
 	return Mark{Format: 1, Incarnation: incarnation, Inputs: id.InputIDs, Changelogs: id.ChangelogIDs}
 }
 
 // MarkFor is the mark of an incarnation's offsets, as text.
-func (c Config) MarkFor(incarnation int) string { return c.mark(incarnation).String() }
+func (c Config) MarkFor(incarnation int) string { return c.Mark(incarnation).String() }
+
+// Resetting reports whether an offset's metadata says that a reset has begun and not ended (R14).
+func Resetting(metadata string) bool {
+	var m Mark
+	return json.Unmarshal([]byte(metadata), &m) == nil && m.Resetting
+}
 
 func (r *run) checkMark(topic broker.Topic, c broker.Committed) (Mark, error) {
 	var m Mark
@@ -41,7 +49,10 @@ func (r *run) checkMark(topic broker.Topic, c broker.Committed) (Mark, error) {
 	if m.Format != 1 {
 		return m, &MismatchError{fmt.Sprintf("%s has mark format %d, this program knows 1: use the program that wrote it, or a newer one", place, m.Format)}
 	}
-	want := r.mark(m.Incarnation)
+	if m.Resetting {
+		return m, &MismatchError{fmt.Sprintf("a reset of application %s has begun and not ended: run penstock reset again, with the same arguments", r.App)}
+	}
+	want := r.Mark(m.Incarnation)
 	if len(m.Inputs) != len(want.Inputs) || len(m.Changelogs) != len(want.Changelogs) {
 		return m, &MismatchError{fmt.Sprintf("%s was made by a program with %d inputs and %d states, this one has %d and %d. Use another --app, or run penstock reset",
 			place, len(m.Inputs), len(m.Changelogs), len(want.Inputs), len(want.Changelogs))}

@@ -159,7 +159,7 @@ func (r *run) committed(ctx context.Context, topic broker.Topic) (c broker.Commi
 
 // first commits a task's first offset, with its mark, before any transaction does.
 func (r *run) first(ctx context.Context, topic broker.Topic) (offset int64, mark Mark, err error) {
-	mark = r.mark(1)
+	mark = r.Mark(1)
 	for state, changelog := range r.Changelogs {
 		b, err := r.bounds(ctx, changelog)
 		if err != nil {
