@@ -6,6 +6,7 @@ import (
 
 	"github.com/penstock/penstock/cmd/penstock/internal/kafka"
 	"github.com/penstock/penstock/cmd/penstock/internal/settings"
+	"github.com/penstock/penstock/processor/engine"
 	"github.com/penstock/penstock/processor/session"
 	"github.com/penstock/penstock/processor/session/audit"
 
@@ -68,4 +69,10 @@ func (s *shared) window() (session.Config, error) {
 func (s *shared) audit() (audit.Config, error) {
 	u, err := session.ParseUpdates(s.updates)
 	return audit.Config{Input: s.input, Format: feed.Format(s.inputFormat).Codec(), Updates: u, SkipBad: s.badInput == "skip"}, err
+}
+
+// admin is what the library needs for a task that is not a run.
+func (s *shared) admin() (engine.Config, error) {
+	t, err := s.conn.TLSConfig()
+	return engine.Config{Brokers: s.conn.Brokers, TLS: t, SASL: s.conn.Mechanism()}, err
 }
