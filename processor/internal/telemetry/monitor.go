@@ -44,12 +44,11 @@ type Store struct {
 }
 
 type partition struct {
-	running  bool
-	since    time.Time // of the phase
-	restore  map[string]Restore
-	restored int64 // changelog records, by this restore
-	cache    int
-	inputs   []input
+	running bool
+	since   time.Time // of the phase
+	restore map[string]Restore
+	cache   int
+	inputs  []input
 }
 
 type input struct {
