@@ -139,7 +139,7 @@ func (e *engine) process(ctx context.Context, cluster *broker.Cluster, ts topics
 	var group *member.Group
 	joined := make(chan struct{})
 	membership := func() broker.Membership { <-joined; return group.Membership() }
-	flusher := worker.NewFlusher(store)
+	flusher := worker.NewFlusher(store, e.cfg.Logger)
 	wcfg := worker.Config{
 		Topology: e.topo, Cluster: cluster, Flusher: flusher, Limits: ts.limits(), BadInput: task.BadInput(e.cfg.BadInput),
 		CacheBytes: int(e.cfg.MemoryBytes/2) / e.cfg.Workers, CommitInterval: e.cfg.CommitInterval,

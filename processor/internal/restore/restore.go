@@ -289,7 +289,7 @@ func (r *run) changelog(ctx context.Context, state int, at *task.Position) error
 		r.restored += int64(len(f.Records))
 		next = f.Next
 		at.Changelogs[state] = next
-		if err := r.apply(&batch, *at, next >= bounds.HW); err != nil {
+		if err := r.apply(ctx, &batch, *at, next >= bounds.HW); err != nil {
 			return err
 		}
 	}
@@ -297,17 +297,15 @@ func (r *run) changelog(ctx context.Context, state int, at *task.Position) error
 }
 
 // apply writes a batch and the position it leads to, once it is large enough or the last.
-func (r *run) apply(batch *statestore.Batch, at task.Position, last bool) error {
+func (r *run) apply(ctx context.Context, batch *statestore.Batch, at task.Position, last bool) error {
 	if batch.Len() < batchRecords && !last {
 		return nil
 	}
 	at.Time = time.Now().UnixMilli()
 	task.WritePosition(batch, r.partition, at)
-	if err := r.Store.Apply(batch); err != nil {
-		return err
-	}
+	err := r.retry(ctx, "write restored state", func() error { return r.Store.Apply(batch) })
 	batch.Reset()
-	return nil
+	return err
 }
 
 func (r *run) fetch(ctx context.Context, reader *broker.Reader, offset int64) (f broker.Fetched, err error) {
@@ -333,7 +331,7 @@ func (r *run) retry(ctx context.Context, what string, fn func() error) error {
 		if broker.IsAuthorization(err) {
 			return &MismatchError{fmt.Sprintf("%s of partition %d: %v", what, r.partition, err)}
 		}
-		if errors.Is(err, broker.ErrOutOfRange) {
+		if errors.Is(err, broker.ErrOutOfRange) || statestore.IsCorrupt(err) || errors.Is(err, statestore.ErrClosed) {
 			return fmt.Errorf("%s: %w", what, err)
 		}
 		if time.Since(began) > reportAfter {

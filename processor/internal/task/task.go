@@ -130,6 +130,13 @@ func (t *Task) Partition() int32 { return t.cfg.Partition }
 // Next is the offset expected next on an input.
 func (t *Task) Next(input int) int64 { return t.next[input] }
 
+// Refresh notes that the state is the changelog's at this time (R7), in Unix milliseconds, as its owner knows while
+// nobody else writes. It returns true.
+func (t *Task) Refresh(now int64) bool {
+	t.refreshed = now
+	return true
+}
+
 // Moved reports whether a record or marker was passed since the last commit.
 func (t *Task) Moved() bool {
 	for i := range t.next {

@@ -83,7 +83,7 @@ func (w *Worker) restoreFailed(ctx context.Context, m restored) error {
 	switch {
 	case errors.Is(m.err, context.Canceled):
 		return nil
-	case errors.As(m.err, &mismatch), statestore.IsCorrupt(m.err), statestore.IsNoSpace(m.err), errors.Is(m.err, statestore.ErrClosed):
+	case errors.As(m.err, &mismatch), statestore.IsCorrupt(m.err), errors.Is(m.err, statestore.ErrClosed):
 		return &Fatal{m.err}
 	}
 	w.cfg.Logger.Warn("restore starts over", "partition", m.of.partition, "error", m.err)
@@ -140,6 +140,9 @@ func (w *Worker) drop(partition int32) {
 	w.count(o)
 	err := o.settle()
 	if err == nil {
+		if w.cfg.Epoch(partition) == o.epoch {
+			o.task.Refresh(time.Now().UnixMilli())
+		}
 		err = w.cfg.Flusher.Now(o.freeze())
 	}
 	if err != nil {

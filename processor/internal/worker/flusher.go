@@ -2,7 +2,10 @@ package worker
 
 import (
 	"context"
+	"errors"
+	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/penstock/penstock/statestore"
@@ -10,29 +13,39 @@ import (
 
 // Bounds of what the store has but a crash would lose, which is what a restart replays from the changelog.
 const (
-	durableEntries  = 500_000
+	durableDebt     = 400_000 // changelog records
 	durableInterval = 30 * time.Second
+)
+
+// How often a full disk is tried again, and said.
+const (
+	spaceRetry  = 500 * time.Millisecond
+	spaceReport = 10 * time.Second
 )
 
 var batches = sync.Pool{New: func() any { return new(statestore.Batch) }}
 
 // Flusher writes frozen batches to the process's store, one at a time, and makes them durable now and then.
 type Flusher struct {
-	store   statestore.Store
-	queue   chan job
+	store statestore.Store
+	log   *slog.Logger
+	queue chan job
+	full  atomic.Bool // the disk is
+
 	mu      sync.Mutex // Apply and the counts below
-	entries int
+	debt    int        // changelog records in the store but not durable
 	durable time.Time
 }
 
 type job struct {
 	frozen frozen
+	given  *flushing
 	done   func(error)
 }
 
 // NewFlusher makes a flusher. Run must be running for Later to make progress.
-func NewFlusher(store statestore.Store) *Flusher {
-	return &Flusher{store: store, queue: make(chan job, 64), durable: time.Now()}
+func NewFlusher(store statestore.Store, log *slog.Logger) *Flusher {
+	return &Flusher{store: store, log: log, queue: make(chan job, 64), durable: time.Now()}
 }
 
 // Run writes batches until ctx is done, and then those still queued.
@@ -40,7 +53,7 @@ func (f *Flusher) Run(ctx context.Context) {
 	for {
 		select {
 		case j := <-f.queue:
-			j.done(f.Now(j.frozen))
+			j.done(f.patiently(ctx, j))
 		case <-ctx.Done():
 			for {
 				select {
@@ -54,10 +67,33 @@ func (f *Flusher) Run(ctx context.Context) {
 	}
 }
 
-// Later queues a batch and calls done, on the flusher's goroutine, when the store answers with it.
-func (f *Flusher) Later(b frozen, done func(error)) { f.queue <- job{b, done} }
+// later queues a batch and calls done, on the flusher's goroutine, when the store answers with it.
+func (f *Flusher) later(b frozen, given *flushing, done func(error)) { f.queue <- job{b, given, done} }
 
-// Now writes a batch before it returns.
+// Full reports whether batches wait for room on the disk (R8).
+func (f *Flusher) Full() bool { return f.full.Load() }
+
+// patiently writes a batch as soon as the disk has room for it, unless its task gives it up.
+func (f *Flusher) patiently(ctx context.Context, j job) error {
+	defer f.full.Store(false)
+	for said := (time.Time{}); ; {
+		err := f.Now(j.frozen)
+		if !statestore.IsNoSpace(err) || ctx.Err() != nil || j.given.abandoned.Load() {
+			return err
+		}
+		f.full.Store(true)
+		if time.Since(said) > spaceReport {
+			said = time.Now()
+			f.log.Error("the disk of the state directory is full: processing stops until there is room", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(spaceRetry):
+		}
+	}
+}
+
+// Now writes a batch before it returns. After an error nothing of it is in the store.
 func (f *Flusher) Now(b frozen) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -65,11 +101,17 @@ func (f *Flusher) Now(b frozen) error {
 	if err := f.store.Apply(b.batch); err != nil {
 		return err
 	}
-	f.entries += b.batch.Len()
 	batches.Put(b.batch)
-	if f.entries < durableEntries && time.Since(f.durable) < durableInterval {
+	f.debt += b.debt
+	if f.debt < durableDebt && time.Since(f.durable) < durableInterval {
 		return nil
 	}
-	f.entries, f.durable = 0, time.Now()
-	return f.store.Flush()
+	err := f.store.Flush()
+	if err == nil {
+		f.debt, f.durable = 0, time.Now()
+	}
+	if statestore.IsNoSpace(err) || errors.Is(err, statestore.ErrClosed) {
+		return nil // the batch is readable; the next one tries again
+	}
+	return err
 }

@@ -23,6 +23,7 @@ func (w *Worker) produceOf(o *owned) {
 			out.Topic = w.cfg.Topology.Outputs[e.Index]
 		case task.Changelog:
 			out.To = o.tracks[e.Index]
+			o.debt++
 		case task.DeadLetterKind:
 			out.To = o.letters
 		}

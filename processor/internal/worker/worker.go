@@ -94,6 +94,7 @@ type owned struct {
 	letters  *broker.Tracker
 	flushing *flushing // the batch under way, nil if none is
 	frozenAt time.Time
+	debt     int // changelog records since then
 }
 
 // New makes a worker.
@@ -162,6 +163,9 @@ func (w *Worker) turn(ctx context.Context) error {
 	if err := w.answer(ctx); err != nil {
 		return err
 	}
+	if w.stuffed() {
+		return w.hold(ctx)
+	}
 	if err := w.poll(ctx); err != nil {
 		return err
 	}
@@ -171,6 +175,16 @@ func (w *Worker) turn(ctx context.Context) error {
 		}
 	}
 	return w.flushDue()
+}
+
+// hold ends the open transaction and waits for the store.
+func (w *Worker) hold(ctx context.Context) error {
+	if w.open {
+		if err := w.commit(ctx); err != nil {
+			return err
+		}
+	}
+	return w.pause(ctx, stuffedPoll)
 }
 
 func (w *Worker) step(s Step) error {
