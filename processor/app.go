@@ -15,8 +15,9 @@ import (
 type App struct {
 	id      string
 	inputs  []input
-	states  []string
+	states  []string // a timer's among them
 	outputs []string
+	timers  []timer
 	faults  []error
 }
 
@@ -124,6 +125,9 @@ func (a *App) Topology() (*topology.Topology, error) {
 		return nil, err
 	}
 	t := &topology.Topology{ID: a.id, States: a.states, Outputs: a.outputs, Bind: a.bind}
+	for _, tm := range a.timers {
+		t.Timers = append(t.Timers, tm.Timer)
+	}
 	for _, in := range a.inputs {
 		t.Inputs = append(t.Inputs, in.topic)
 	}

@@ -64,6 +64,9 @@ func (b *bound) call(r *topology.Record) (err error) {
 			err = &topology.Rejection{Reason: ReasonPanic, Err: fmt.Errorf("%v\n%s", p, debug.Stack())}
 		}
 	}()
+	if r.Input < 0 {
+		return b.ctx.app.timers[^r.Input].handle(&b.ctx)
+	}
 	in := &b.ctx.app.inputs[r.Input]
 	if r.Value == nil {
 		if in.delete == nil {

@@ -8,7 +8,7 @@ import (
 	"github.com/penstock/penstock/processor/internal/topology"
 )
 
-// Context is a handler's view of the record it handles. It is valid until the handler returns; a use after that, or in
+// Context is a handler's view of the record it handles, or of the timer that fires. It is valid until the handler returns; a use after that, or in
 // another goroutine, panics where it can be told.
 type Context struct {
 	app    *App
@@ -20,13 +20,13 @@ type Context struct {
 	rejected error // of the record: the first one counts
 }
 
-// Key is the record's key. The string shares memory with the record's batch: copy it to keep it for long.
+// Key is the record's key, or the timer's. The string shares memory with the record's batch: copy it to keep it for long.
 func (c *Context) Key() string {
 	k := c.rec().Key
 	return unsafe.String(unsafe.SliceData(k), len(k))
 }
 
-// Timestamp is the record's time, the zero Time if it has none.
+// Timestamp is the record's time, the zero Time if it has none; of a timer, its deadline.
 func (c *Context) Timestamp() time.Time {
 	ms := c.rec().Timestamp
 	if ms < 0 {
@@ -38,9 +38,12 @@ func (c *Context) Timestamp() time.Time {
 // Now is the wall clock of this step. It is the same during one call, and a test sets it.
 func (c *Context) Now() time.Time { return time.UnixMilli(c.rt.Now()) }
 
-// Record is the raw record.
+// Record is the raw record. In a timer's handler it has the key and the partition alone: no topic, and offset -1.
 func (c *Context) Record() Record {
 	r := c.rec()
+	if r.Input < 0 {
+		return Record{Partition: r.Partition, Offset: r.Offset, Key: r.Key}
+	}
 	return Record{Topic: c.app.inputs[r.Input].topic, Partition: r.Partition, Offset: r.Offset,
 		Key: r.Key, Value: r.Value, headers: r.Headers}
 }

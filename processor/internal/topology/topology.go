@@ -2,6 +2,11 @@
 // before the engine, or a test driver, runs them. It holds bytes and indices only.
 package topology
 
+import (
+	"encoding/binary"
+	"strings"
+)
+
 // Header is one header of a record.
 type Header struct {
 	Key   string
@@ -11,7 +16,9 @@ type Header struct {
 // Record is one record of an input. Its slices belong to the runtime and are valid while it is handled; a nil Key or
 // Value is a null one.
 type Record struct {
-	Input     int // index into Topology.Inputs
+	// Input is an index into Topology.Inputs. A negative one is a timer that fires: ^Input is an index into
+	// Topology.Timers, Offset is -1, Timestamp the deadline, and Value is nil.
+	Input     int
 	Partition int32
 	Offset    int64
 	Timestamp int64 // Unix milliseconds, negative if the record has none
@@ -44,25 +51,69 @@ type Runtime interface {
 	Now() int64
 }
 
-// Handler runs the program's code for one record.
+// Handler runs the program's code for one record, or for one timer that fires.
 type Handler interface {
 	// Handle returns nil, a *Rejection (the record is at fault) or any other error (the runtime or its state is).
 	Handle(r *Record) error
+}
+
+// Clock is what a timer's deadline is compared with.
+type Clock int
+
+const (
+	WallClock Clock = iota
+	EventTime       // the greatest timestamp of the partition's records
+)
+
+// Timer is one kind of timer. Its deadlines are the values of a state, see [AppendDeadline].
+type Timer struct {
+	Name  string
+	Clock Clock
+	State int // index into Topology.States
+}
+
+// AppendDeadline encodes a deadline, in Unix milliseconds, as the value of a timer's state: 8 bytes, big endian.
+func AppendDeadline(dst []byte, ms int64) []byte { return binary.BigEndian.AppendUint64(dst, uint64(ms)) }
+
+// Deadline decodes what AppendDeadline wrote.
+func Deadline(value []byte) (ms int64, ok bool) {
+	if len(value) != 8 {
+		return 0, false
+	}
+	return int64(binary.BigEndian.Uint64(value)), true
 }
 
 // Topology is a checked application.
 type Topology struct {
 	ID      string
 	Inputs  []string // topics; the first decides the partition count
-	States  []string
+	States  []string // names; a timer's is TimerState of its name
 	Outputs []string // topics
+	Timers  []Timer
 	// Bind makes a handler that acts on rt. Each task binds its own.
 	Bind func(rt Runtime) Handler
 }
 
+// timerPrefix begins the name of a timer's state; no name of a program's own state has a colon.
+const timerPrefix = "timer:"
+
+// TimerState is the name of the state that holds a timer's deadlines.
+func TimerState(timer string) string { return timerPrefix + timer }
+
 // ChangelogTopic is the name of the compacted topic that holds a state.
 func (t *Topology) ChangelogTopic(state int) string {
+	if timer, ok := strings.CutPrefix(t.States[state], timerPrefix); ok {
+		return t.ID + "-" + timer + "-timers"
+	}
 	return t.ID + "-" + t.States[state] + "-changelog"
+}
+
+// Source is the topic a record comes from: an input, or the changelog of the timer that fires.
+func (t *Topology) Source(r *Record) string {
+	if r.Input < 0 {
+		return t.ChangelogTopic(t.Timers[^r.Input].State)
+	}
+	return t.Inputs[r.Input]
 }
 
 // DeadLetterTopic is the name of the topic that receives rejected records.
