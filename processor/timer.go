@@ -27,8 +27,8 @@ const (
 // Timers of a partition fire in the order of their deadlines, then of their keys. An index of them is kept in memory: some
 // 30 bytes for each, and the key.
 type Timer struct {
-	app    *App
-	index  int // into app.states
+	app   *App
+	index int // into app.states
 }
 
 type timer struct {

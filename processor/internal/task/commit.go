@@ -1,9 +1,6 @@
 package task
 
-import (
-	"bytes"
-	"unsafe"
-)
+import "bytes"
 
 // Prepare adds what the commit needs to the effects: one changelog record for each key that changed, none for one that
 // came and went within the transaction, and the emissions that were held back.
@@ -16,6 +13,7 @@ func (t *Task) Prepare() {
 	clear(t.held)
 	t.held = t.held[:0]
 	clear(t.latest)
+	t.prepareStream()
 	for state, tb := range t.tables {
 		for _, e := range tb.touched {
 			if !e.changed() {
@@ -28,7 +26,7 @@ func (t *Task) Prepare() {
 					value = []byte{}
 				}
 			}
-			t.effects = append(t.effects, Effect{Kind: Changelog, Index: state, Key: unsafe.Slice(unsafe.StringData(e.key), len(e.key)), Value: value, Timestamp: t.now})
+			t.effects = append(t.effects, Effect{Kind: Changelog, Index: state, Key: bytesOf(e.key), Value: value, Timestamp: t.now})
 		}
 	}
 }
@@ -54,6 +52,7 @@ func (t *Task) Keep(changelog []int64, now int64) {
 				tb.keep(e)
 			}
 			e.phase = phaseNone
+			tb.settleIndex(e, false)
 		}
 		clear(tb.touched)
 		tb.touched = tb.touched[:0]
@@ -62,6 +61,7 @@ func (t *Task) Keep(changelog []int64, now int64) {
 		t.changelog[i] = max(t.changelog[i], end)
 	}
 	copy(t.committed, t.next)
+	t.fired, t.streamKept = false, t.stream
 	t.refreshed = now
 	t.evict()
 }
@@ -85,6 +85,7 @@ func (t *Task) Abort() {
 	for _, tb := range t.tables {
 		for _, e := range tb.touched {
 			e.touched, e.phase = false, phaseNone
+			tb.settleIndex(e, true)
 		}
 		clear(tb.touched)
 		tb.touched = tb.touched[:0]
@@ -94,4 +95,5 @@ func (t *Task) Abort() {
 	t.held = t.held[:0]
 	clear(t.latest)
 	copy(t.next, t.committed)
+	t.fired, t.stream = false, t.streamKept
 }

@@ -19,6 +19,7 @@ const (
 	HeaderTime      = "penstock.error.timestamp"
 	HeaderTruncated = "penstock.error.truncated" // original sizes: "key=N value=N"
 	HeaderHash      = "penstock.error.sha256"    // of the original key and value, joined
+	HeaderTimer     = "penstock.error.timer"     // the name of a timer that failed; the timestamp is its deadline
 	HeaderTimestamp = "penstock.timestamp"       // an input's timestamp that the output's topic does not take
 )
 
@@ -28,12 +29,16 @@ const maxMessage = 512
 // BadInputError stops an application whose policy is Fail.
 type BadInputError struct {
 	Topic     string
+	Key       []byte // of a timer, whose Offset is -1
 	Partition int32
 	Offset    int64
 	Rejection *topology.Rejection
 }
 
 func (e *BadInputError) Error() string {
+	if e.Offset < 0 {
+		return fmt.Sprintf("timer of topic %s partition %d failed for key %q: %v", e.Topic, e.Partition, e.Key, e.Rejection)
+	}
 	return fmt.Sprintf("bad input at topic %s partition %d offset %d: %v", e.Topic, e.Partition, e.Offset, e.Rejection)
 }
 
@@ -49,7 +54,7 @@ func (t *Task) reject(r *topology.Record, why *topology.Rejection) error {
 	case Skip:
 		return nil
 	case Fail:
-		return &BadInputError{t.cfg.Topology.Inputs[r.Input], r.Partition, r.Offset, why}
+		return &BadInputError{t.cfg.Topology.Source(r), r.Key, r.Partition, r.Offset, why}
 	}
 	t.effects = append(t.effects, t.deadLetter(r, why))
 	return nil
@@ -61,10 +66,13 @@ func (t *Task) deadLetter(r *topology.Record, why *topology.Rejection) Effect {
 	ours := []topology.Header{
 		{Key: HeaderReason, Value: []byte(why.Reason)},
 		{Key: HeaderMessage, Value: []byte(message(why))},
-		{Key: HeaderTopic, Value: []byte(t.cfg.Topology.Inputs[r.Input])},
+		{Key: HeaderTopic, Value: []byte(t.cfg.Topology.Source(r))},
 		{Key: HeaderPartition, Value: fmt.Append(nil, r.Partition)},
 		{Key: HeaderOffset, Value: fmt.Append(nil, r.Offset)},
 		{Key: HeaderTime, Value: fmt.Append(nil, r.Timestamp)},
+	}
+	if r.Input < 0 {
+		ours = append(ours, topology.Header{Key: HeaderTimer, Value: []byte(t.cfg.Topology.Timers[^r.Input].Name)})
 	}
 	e := Effect{Kind: DeadLetterKind, Key: r.Key, Value: r.Value, Timestamp: t.now}
 	e.Headers = append(append(e.Headers, r.Headers...), ours...)

@@ -44,6 +44,9 @@ func (t *Task) Set(state int, value []byte) error {
 	t.touch(state, e)
 	e.phase = phaseSet
 	e.pending = append(e.pending[:0], value...)
+	if tb := t.tables[state]; tb.due != nil {
+		tb.reindex(e, min(e.indexed, e.deadline()))
+	}
 	return nil
 }
 

@@ -1,6 +1,12 @@
 package task
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/penstock/penstock/processor/internal/topology"
+	"github.com/penstock/penstock/statestore"
+)
 
 // table is one state of one task: the overlay and the committed cache in one map, so that a record costs one lookup.
 //
@@ -15,6 +21,8 @@ type table struct {
 
 	touched []*entry // changed in this transaction
 	dirty   []*entry // committed but not yet frozen
+
+	due *deadlines // of a timer's table: its index; else nil
 }
 
 type phase uint8
@@ -32,6 +40,7 @@ type entry struct {
 	pending []byte // overlay, where phase is phaseSet; its memory is reused
 	frozen  uint64 // the freeze that holds the value; the store has it once that is applied
 	recSeq  uint64 // the last record that changed the entry
+	indexed int64  // where the key stands in table.due
 	exists  bool   // committed
 	phase   phase
 	touched bool // in table.touched
@@ -93,6 +102,13 @@ func (t *Task) load(tb *table, key []byte) (*entry, error) {
 		return nil, err
 	}
 	e.stored = e.exists
+	e.indexed = notIndexed
+	if tb.due != nil && e.exists {
+		var ok bool
+		if e.indexed, ok = topology.Deadline(e.value); !ok {
+			return nil, fmt.Errorf("%w: a deadline of %d bytes at key %q", statestore.ErrCorrupt, len(e.value), tb.keyBuf)
+		}
+	}
 	tb.entries[e.key] = e
 	tb.ring = append(tb.ring, e)
 	tb.bytes += e.size()
@@ -139,6 +155,7 @@ func (t *Task) evict() {
 // drop removes the entry at ring[i].
 func (tb *table) drop(i int) {
 	e := tb.ring[i]
+	tb.settleIndex(e, true)
 	last := len(tb.ring) - 1
 	tb.ring[i] = tb.ring[last]
 	tb.ring[last] = nil

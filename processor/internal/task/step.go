@@ -23,15 +23,37 @@ func (e *GapError) Error() string {
 func (e *GapError) Ahead() bool { return e.Got > e.Want }
 
 // Step applies one record. Its effects stay in the overlay until Keep or Abort (R1). now is the wall clock in Unix
-// milliseconds. The record's slices must stay valid until the transaction is over. A *GapError changed nothing; any
+// milliseconds. The record's slices must stay valid until the transaction is over. A *GapError changed nothing; after
+// ErrTimersFirst the record is to be stepped again; any
 // other error is the engine's, and the task is of no more use.
 func (t *Task) Step(r *topology.Record, now int64) error {
 	if err := t.expect(r.Input, r.Offset); err != nil {
 		return err
 	}
+	if t.streamEntry != nil {
+		if err := t.advance(r, now); err != nil {
+			return err
+		}
+	}
+	t.begin(r, now)
+	if err := t.settle(r, nil); err != nil {
+		return err
+	}
+	t.next[r.Input] = r.Offset + 1
+	t.stats.Records++
+	return nil
+}
+
+// begin makes r the current record.
+func (t *Task) begin(r *topology.Record, now int64) {
 	t.now, t.record = now, r
 	t.recSeq++
 	clear(t.slots)
+}
+
+// settle calls the handler for the current record and lets its effects out, or undoes them, calls undone, which may be
+// nil, and rejects the record.
+func (t *Task) settle(r *topology.Record, undone func()) error {
 	mark := len(t.effects)
 	err := t.handler.Handle(r)
 	if err != nil {
@@ -40,6 +62,9 @@ func (t *Task) Step(r *topology.Record, now int64) error {
 		if !errors.As(err, &rejection) {
 			return err
 		}
+		if undone != nil {
+			undone()
+		}
 		if err := t.reject(r, rejection); err != nil {
 			return err
 		}
@@ -47,8 +72,6 @@ func (t *Task) Step(r *topology.Record, now int64) error {
 		t.release(mark)
 	}
 	t.undo, t.undoBuf = t.undo[:0], t.undoBuf[:0]
-	t.next[r.Input] = r.Offset + 1
-	t.stats.Records++
 	return nil
 }
 

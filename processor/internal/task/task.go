@@ -41,7 +41,9 @@ type Config struct {
 	Limits     Limits
 	BadInput   BadInput
 	CacheBytes int // budget of the committed cache; 0: 32 MiB
-	// Rejected is told of each rejected record, after its effects were undone. May be nil.
+	// Timers is what ReadTimers found in Store. May be nil if the store holds none.
+	Timers *Timers
+	// Rejected is told of each rejected record or timer, after its effects were undone. May be nil.
 	Rejected func(r *topology.Record, why *topology.Rejection)
 }
 
@@ -88,6 +90,15 @@ type Task struct {
 	held    []Effect          // emissions that a later one may replace
 	stats   Stats
 
+	timers []timer
+	fired  bool // a timer, in this transaction
+	firing topology.Record
+	// Stream time, the greatest timestamp of any record, and that of the last commit; noTime before the first record.
+	// The entry is nil if no timer is of event time.
+	stream, streamKept int64
+	streamTable        *table
+	streamEntry        *entry
+
 	freezeSeq  uint64
 	appliedSeq uint64
 	// refreshed is the wall clock, in Unix milliseconds, at which the state was known to be current (R7).
@@ -97,6 +108,7 @@ type Task struct {
 // Stats counts since the task was opened.
 type Stats struct {
 	Records    uint64 // handled
+	Timers     uint64 // fired
 	Rejected   uint64
 	StoreReads uint64
 	Checks     uint64 // continuity checks (R4)
@@ -120,6 +132,7 @@ func New(cfg Config, at Position) *Task {
 	for _, name := range cfg.Topology.States {
 		t.tables = append(t.tables, newTable(cfg.Partition, name))
 	}
+	t.setTimers(cfg.Timers)
 	t.handler = cfg.Topology.Bind(t)
 	return t
 }
@@ -137,8 +150,11 @@ func (t *Task) Refresh(now int64) bool {
 	return true
 }
 
-// Moved reports whether a record or marker was passed since the last commit.
+// Moved reports whether a record or marker was passed, or a timer fired, since the last commit.
 func (t *Task) Moved() bool {
+	if t.fired {
+		return true
+	}
 	for i := range t.next {
 		if t.next[i] != t.committed[i] {
 			return true

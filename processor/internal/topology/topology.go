@@ -73,7 +73,9 @@ type Timer struct {
 }
 
 // AppendDeadline encodes a deadline, in Unix milliseconds, as the value of a timer's state: 8 bytes, big endian.
-func AppendDeadline(dst []byte, ms int64) []byte { return binary.BigEndian.AppendUint64(dst, uint64(ms)) }
+func AppendDeadline(dst []byte, ms int64) []byte {
+	return binary.BigEndian.AppendUint64(dst, uint64(ms))
+}
 
 // Deadline decodes what AppendDeadline wrote.
 func Deadline(value []byte) (ms int64, ok bool) {

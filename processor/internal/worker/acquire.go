@@ -154,7 +154,7 @@ func (w *Worker) drop(partition int32) {
 func (w *Worker) rejected(r *topology.Record, why *topology.Rejection) {
 	w.cfg.Counters.Rejected.Add(1)
 	w.cfg.Monitor.Rejected(why.Reason)
-	w.cfg.Logger.Warn("record rejected", "topic", w.cfg.Topology.Inputs[r.Input], "partition", r.Partition, "offset", r.Offset,
+	w.cfg.Logger.Warn("record rejected", "topic", w.cfg.Topology.Source(r), "partition", r.Partition, "offset", r.Offset,
 		"reason", why.Reason, "error", why.Err)
 }
 

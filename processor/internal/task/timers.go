@@ -1,0 +1,289 @@
+package task
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"unsafe"
+
+	"github.com/penstock/penstock/processor/internal/topology"
+	"github.com/penstock/penstock/statestore"
+)
+
+// A timer is a state whose values are deadlines; overlay, cache, changelog and restore are those of any state. What is
+// added is an index, and the way a deadline becomes a call.
+//
+// The index holds each key of a timer once, at its deadline or before: a deadline that moves away leaves the index alone,
+// so that a session's time-out costs nothing at each record. It is a hint, never a value: what fires is decided by the
+// state, the overlay before the cache (R1). Invariants:
+//   - each key that has a deadline, pending or else committed, is in the index, at entry.indexed;
+//   - the key of an entry that is not cached is there at its committed deadline exactly;
+//   - after Keep and Abort, the key of an entry without a deadline is not there.
+
+// timer is one of the application's timers in a task.
+type timer struct {
+	clock topology.Clock
+	state int
+	table *table
+}
+
+// notIndexed is where an entry without a deadline stands. A deadline of that value never fires.
+const notIndexed = math.MaxInt64
+
+// noTime is a clock that has not begun.
+const noTime = math.MinInt64
+
+// firings bounds how many event-time timers one step fires before the transaction may be committed.
+const firings = 4096
+
+// Timers are a partition's committed deadlines, by timer, and its stream time, for New.
+type Timers struct {
+	due    []deadlines
+	stream []byte // value of the state's empty key; nil if there is none
+}
+
+// Scanner is the part of a store that ReadTimers uses; see statestore.Store.
+type Scanner interface {
+	Scan(lower, upper []byte, fn func(key, value []byte) error) error
+}
+
+// ReadTimers reads a partition's deadlines from a store that is complete.
+func ReadTimers(store Scanner, t *topology.Topology, partition int32) (*Timers, error) {
+	r := &Timers{}
+	for _, tm := range t.Timers {
+		lower := StatePrefix(partition, t.States[tm.State])
+		upper := append([]byte(nil), lower...)
+		upper[len(upper)-1]++
+		var all []deadline
+		err := store.Scan(lower, upper, func(key, value []byte) error {
+			at, ok := topology.Deadline(value)
+			if !ok {
+				return fmt.Errorf("%w: partition %d, timer %q, key %q: a deadline of %d bytes", statestore.ErrCorrupt, partition, tm.Name, key[len(lower):], len(value))
+			}
+			switch {
+			case len(key) == len(lower):
+				r.stream = append([]byte(nil), value...)
+			case at != notIndexed:
+				all = append(all, deadline{at, string(key[len(lower):])})
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+		r.due = append(r.due, newDeadlines(all))
+	}
+	return r, nil
+}
+
+// setTimers makes the task's timers from what was read.
+func (t *Task) setTimers(r *Timers) {
+	t.stream, t.streamKept = noTime, noTime
+	for i, tm := range t.cfg.Topology.Timers {
+		tb := t.tables[tm.State]
+		tb.due = &deadlines{}
+		if r != nil {
+			tb.due = &r.due[i]
+		}
+		t.timers = append(t.timers, timer{tm.Clock, tm.State, tb})
+		if tm.Clock != topology.EventTime || t.streamEntry != nil {
+			continue
+		}
+		t.streamTable, t.streamEntry = tb, &entry{indexed: notIndexed}
+		if r != nil && r.stream != nil {
+			t.streamEntry.value, t.streamEntry.exists, t.streamEntry.stored = r.stream, true, true
+			t.stream, _ = topology.Deadline(r.stream)
+			t.streamKept = t.stream
+		}
+	}
+}
+
+// Stream time is kept in the state of the first event-time timer, under the empty key, which no record has. Its entry is
+// no part of the cache, so that it is never evicted.
+func (t *Task) prepareStream() {
+	e := t.streamEntry
+	if e == nil || t.stream == t.streamKept {
+		return
+	}
+	if !e.touched {
+		e.touched = true
+		t.streamTable.touched = append(t.streamTable.touched, e)
+	}
+	e.phase, e.pending = phaseSet, topology.AppendDeadline(e.pending[:0], t.stream)
+}
+
+// ErrTimersFirst says that timers fired, that more are due before the record, and that the record was not handled: the
+// transaction may be committed, and the record is to be stepped again.
+var ErrTimersFirst = errors.New("timers are due before the record")
+
+// advance moves stream time to r's and fires what became due.
+func (t *Task) advance(r *topology.Record, now int64) error {
+	if r.Timestamp >= 0 {
+		t.stream = max(t.stream, r.Timestamp)
+	}
+	for range firings {
+		if fired, err := t.fireNext(topology.EventTime, t.stream, now); err != nil || !fired {
+			return err
+		}
+	}
+	return ErrTimersFirst
+}
+
+// NextTimer is the time, in Unix milliseconds, before which no wall-clock timer is due; false if there is none. It may
+// lie before the earliest deadline: Due tells.
+func (t *Task) NextTimer() (at int64, ok bool) {
+	for _, tm := range t.timers {
+		if d, any := tm.table.due.first(); any && tm.clock == topology.WallClock && (!ok || d.at < at) {
+			at, ok = d.at, true
+		}
+	}
+	return at, ok
+}
+
+// Due reports whether a timer is due: one of event time, or a wall-clock one whose deadline is not after wall.
+func (t *Task) Due(wall int64) (bool, error) {
+	e, _, err := t.due(topology.EventTime, t.stream)
+	if e == nil && err == nil {
+		e, _, err = t.due(topology.WallClock, wall)
+	}
+	return e != nil, err
+}
+
+// Tick fires at most limit timers that are due (see Due), in the order of their deadlines and then keys, and returns how
+// many: fewer than limit if no more are due. Each is like a record: its effects stay in the overlay until Keep or Abort.
+// The caller sees to R12. now is the wall clock in Unix milliseconds.
+func (t *Task) Tick(wall, now int64, limit int) (n int, err error) {
+	for ; n < limit; n++ {
+		fired, err := t.fireNext(topology.EventTime, t.stream, now)
+		if err == nil && !fired {
+			fired, err = t.fireNext(topology.WallClock, wall, now)
+		}
+		if err != nil || !fired {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+// due returns the entry of the first timer that is due, nil if there is none.
+func (t *Task) due(clock topology.Clock, until int64) (*entry, int, error) {
+	for {
+		which, first := -1, deadline{}
+		for i, tm := range t.timers {
+			if tm.clock != clock {
+				continue
+			}
+			if d, ok := tm.table.due.first(); ok && d.at <= until && (which < 0 || compareDeadlines(d, first) < 0) {
+				which, first = i, d
+			}
+		}
+		if which < 0 {
+			return nil, 0, nil
+		}
+		tb := t.timers[which].table
+		e, ok := tb.entries[first.key]
+		if !ok {
+			var err error
+			if e, err = t.load(tb, bytesOf(first.key)); err != nil {
+				return nil, 0, err
+			}
+		}
+		if e.indexed != first.at {
+			return nil, 0, fmt.Errorf("timer %q, key %q: its index stands at %d and its state at %d", t.cfg.Topology.Timers[which].Name, first.key, first.at, e.indexed)
+		}
+		if at := e.deadline(); at > first.at {
+			tb.reindex(e, at) // moved away or cancelled since
+			continue
+		}
+		return e, which, nil
+	}
+}
+
+// deadline is the entry's, as the next handler would see it; notIndexed if it has none.
+func (e *entry) deadline() int64 {
+	value := e.value
+	switch {
+	case e.phase == phaseSet:
+		value = e.pending
+	case e.phase == phaseRemoved || !e.exists:
+		return notIndexed
+	}
+	at, ok := topology.Deadline(value)
+	if !ok {
+		return notIndexed // not ours: load refuses it
+	}
+	return at
+}
+
+// reindex puts the entry's key at a place in the index, or out of it.
+func (tb *table) reindex(e *entry, at int64) {
+	if e.indexed == at || e.key == "" {
+		return
+	}
+	if e.indexed != notIndexed {
+		tb.due.remove(deadline{e.indexed, e.key})
+	}
+	if e.indexed = at; at != notIndexed {
+		tb.due.add(deadline{at, e.key})
+	}
+}
+
+// settleIndex restores the invariants of an entry that left the transaction.
+func (tb *table) settleIndex(e *entry, exact bool) {
+	switch {
+	case tb.due == nil:
+	case exact || !e.exists:
+		tb.reindex(e, e.deadline())
+	}
+}
+
+// fireNext fires the first timer that is due.
+func (t *Task) fireNext(clock topology.Clock, until, now int64) (bool, error) {
+	e, which, err := t.due(clock, until)
+	if err != nil || e == nil {
+		return false, err
+	}
+	t.firing = topology.Record{Input: ^which, Partition: t.cfg.Partition, Offset: -1, Timestamp: e.indexed, Key: bytesOf(e.key)}
+	t.begin(&t.firing, now)
+	t.remove(t.timers[which].state, e)
+	t.fired = true
+	t.stats.Timers++
+	return true, t.settle(&t.firing, func() {
+		t.remove(t.timers[which].state, e) // a timer that failed is gone nevertheless
+	})
+}
+
+func (t *Task) remove(state int, e *entry) {
+	e.visited = true
+	t.touch(state, e)
+	e.phase = phaseRemoved
+	t.tables[state].reindex(e, notIndexed)
+}
+
+// EachTimer calls fn for each deadline of a timer as the next handler would see it, in Unix milliseconds.
+func (t *Task) EachTimer(which int, fn func(key string, at int64)) error {
+	tb := t.timers[which].table
+	var all []deadline
+	tb.due.all(func(d deadline) { all = append(all, d) })
+	for _, d := range all {
+		e, ok := tb.entries[d.key]
+		if !ok {
+			var err error
+			if e, err = t.load(tb, bytesOf(d.key)); err != nil {
+				return err
+			}
+		}
+		if at := e.deadline(); at != notIndexed {
+			fn(d.key, at)
+		}
+	}
+	return nil
+}
+
+// bytesOf returns the bytes of a key, which must not be changed. They are not nil, so that the key is not a null one.
+func bytesOf(key string) []byte {
+	if key == "" {
+		return []byte{}
+	}
+	return unsafe.Slice(unsafe.StringData(key), len(key))
+}
