@@ -1,10 +1,12 @@
-// Package processortest drives an application in a test, without a broker: records go in, commits, aborts and crashes
-// happen where the test says, and outputs, state and dead letters are read as a committed reader would see them. It runs
+// Package processortest drives an application in a test, without a broker: records go in, time passes, commits, aborts and
+// crashes happen where the test says, and outputs, state, timers and dead letters are read as a committed reader would see
+// them. It runs
 // the step code that production runs.
 package processortest
 
 import (
 	"errors"
+	"math"
 	"testing"
 	"time"
 
@@ -90,10 +92,27 @@ func (d *Driver) input(topic string) int {
 
 func (d *Driver) step(r *topology.Record) {
 	d.t.Helper()
-	if err := d.task.Step(r, d.now.UnixMilli()); err != nil {
+	err := task.ErrTimersFirst
+	for errors.Is(err, task.ErrTimersFirst) {
+		err = d.task.Step(r, d.now.UnixMilli())
+	}
+	if err != nil {
 		d.t.Fatalf("engine fault at topic %s offset %d: %v", d.topo.Inputs[r.Input], r.Offset, err)
 	}
-	d.collect()
+	d.tick(math.MinInt64) // those of event time
+}
+
+// tick fires the timers that are due, wall-clock ones up to wall.
+func (d *Driver) tick(wall int64) {
+	d.t.Helper()
+	const some = 1024
+	for n := some; n == some; {
+		var err error
+		if n, err = d.task.Tick(wall, d.now.UnixMilli(), some); err != nil {
+			d.t.Fatalf("engine fault at a timer: %v", err)
+		}
+		d.collect()
+	}
 }
 
 func (d *Driver) collect() {
@@ -101,8 +120,19 @@ func (d *Driver) collect() {
 	d.task.ClearEffects()
 }
 
-// Advance moves the wall clock.
-func (d *Driver) Advance(by time.Duration) { d.now = d.now.Add(by) }
+// Advance lets time pass on the wall clock. The timers that fall due meanwhile fire in the open transaction, each at its
+// deadline: a timer that sets itself again may fire several times. Event time moves by records alone.
+func (d *Driver) Advance(by time.Duration) {
+	d.t.Helper()
+	to := d.now.Add(by)
+	for at, ok := d.task.NextTimer(); ok && at <= to.UnixMilli(); at, ok = d.task.NextTimer() {
+		if now := time.UnixMilli(at).UTC(); now.After(d.now) {
+			d.now = now
+		}
+		d.tick(at)
+	}
+	d.now = to
+}
 
 // Now is the wall clock.
 func (d *Driver) Now() time.Time { return d.now }
@@ -145,7 +175,8 @@ func (d *Driver) record(e task.Effect) Record {
 	return r
 }
 
-// Abort ends the transaction without effect, and handles its records again in the next one, as the engine does.
+// Abort ends the transaction without effect, and handles its records again in the next one, as the engine does; then
+// timers fire that are due (R12).
 func (d *Driver) Abort() {
 	d.t.Helper()
 	d.pending = nil
@@ -214,8 +245,12 @@ func (d *Driver) open() {
 	if err := d.store.Apply(&b); err != nil {
 		d.t.Fatal(err)
 	}
+	timers, err := task.ReadTimers(d.store, d.topo, 0)
+	if err != nil {
+		d.t.Fatal(err)
+	}
 	d.arena.Reset()
-	d.task = task.New(task.Config{Topology: d.topo, Store: d.store, Arena: &d.arena, CacheBytes: d.cache}, at)
+	d.task = task.New(task.Config{Topology: d.topo, Store: d.store, Arena: &d.arena, CacheBytes: d.cache, Timers: timers}, at)
 }
 
 // LimitCache bounds the committed cache in bytes, so that keys beyond it are read from the store.
@@ -233,6 +268,7 @@ func (d *Driver) replay() {
 			d.step(&r)
 		}
 	}
+	d.tick(d.now.UnixMilli())
 }
 
 func clone(b []byte) []byte {

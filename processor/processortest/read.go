@@ -1,8 +1,12 @@
 package processortest
 
 import (
+	"slices"
+	"time"
+
 	"github.com/penstock/penstock/codec"
 	"github.com/penstock/penstock/processor/internal/task"
+	"github.com/penstock/penstock/processor/internal/topology"
 )
 
 // Output returns the committed records of an output topic, oldest first.
@@ -33,7 +37,7 @@ func Values[T any](d *Driver, topic string, c codec.Codec[T]) []T {
 // DeadLetters returns the committed records of the dead-letter topic, oldest first.
 func (d *Driver) DeadLetters() []Record { return d.Output(d.topo.DeadLetterTopic()) }
 
-// Changelog returns the committed records of a state's changelog, oldest first; a nil Value is a tombstone.
+// Changelog returns the committed records of a state's, or a timer's, changelog, oldest first; a nil Value is a tombstone.
 func (d *Driver) Changelog(state string) []Record {
 	d.t.Helper()
 	i := d.state(state)
@@ -76,10 +80,27 @@ func (d *Driver) Read(state string) map[string]string {
 	return values
 }
 
+// Timers returns what a timer is set to, by key, as the next handler would see it.
+func (d *Driver) Timers(timer string) map[string]time.Time {
+	d.t.Helper()
+	for i, tm := range d.topo.Timers {
+		if tm.Name != timer {
+			continue
+		}
+		set := map[string]time.Time{}
+		if err := d.task.EachTimer(i, func(key string, at int64) { set[key] = time.UnixMilli(at).UTC() }); err != nil {
+			d.t.Fatal(err)
+		}
+		return set
+	}
+	d.t.Fatalf("application %q has no timer %q", d.topo.ID, timer)
+	return nil
+}
+
 func (d *Driver) state(name string) int {
 	d.t.Helper()
-	for i, s := range d.topo.States {
-		if s == name {
+	for _, name := range []string{name, topology.TimerState(name)} {
+		if i := slices.Index(d.topo.States, name); i >= 0 {
 			return i
 		}
 	}
@@ -89,3 +110,6 @@ func (d *Driver) state(name string) int {
 
 // HeaderReason is the header of a dead letter that holds the reason.
 const HeaderReason = task.HeaderReason
+
+// HeaderTimer is the header of a timer's dead letter that holds its name.
+const HeaderTimer = task.HeaderTimer
