@@ -151,6 +151,8 @@ func TestATimerThatFailsIsRemovedAndADeadLetter(t *testing.T) {
 				d.Advance(3 * time.Second)
 				fault(d)
 				d.Commit()
+				d.CrashAndWipe()
+				d.Commit()
 				require.Equal(t, []string{"other@2"}, told(d))
 				require.Empty(t, d.Timers("alarm"))
 				require.Equal(t, what, d.State("what")["k"], "its effects are undone")

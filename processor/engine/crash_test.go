@@ -49,7 +49,7 @@ func die() {
 		}
 		return nil
 	})
-	fmt.Println(engine.Run(context.Background(), session.Window(session.Config{ID: "app", Input: input, Output: output}), cfg))
+	fmt.Println(engine.Run(context.Background(), session.Window(session.Config{ID: "app", Input: input, Output: output, Idle: envIdleTimeout()}), cfg))
 	os.Exit(3)
 }
 

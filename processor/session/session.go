@@ -1,9 +1,10 @@
-// Package session is the custom session window: it sums the wins of each session and closes it when a deposit arrives.
-// It is written on package processor like any user's program.
+// Package session is the custom session window: it sums the wins of each session and closes it when a deposit arrives or
+// when it has fallen silent. It is written on package processor like any user's program.
 package session
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/penstock/penstock/codec"
 	"github.com/penstock/penstock/processor"
@@ -17,6 +18,8 @@ type Config struct {
 
 	Format  codec.Codec[Transaction] // nil: TransactionJSON
 	Updates Updates
+	// Idle closes a session that has seen no transaction for that long, on the wall clock; 0: never.
+	Idle time.Duration
 }
 
 // Updates says which transactions yield a SessionUpdate. A closing update is always sent.
@@ -42,8 +45,12 @@ func (u Updates) String() string { return updatesNames[u] }
 
 var updatesNames = [...]string{"every", "last", "closing"}
 
-// CloseReason is the header of a closing update that says why the session ended: "deposit".
-const CloseReason = "penstock.close.reason"
+// CloseReason is the header of a closing update that says why the session ended: [ClosedByDeposit] or [ClosedByIdle].
+const (
+	CloseReason     = "penstock.close.reason"
+	ClosedByDeposit = "deposit"
+	ClosedByIdle    = "idle-timeout"
+)
 
 // Reasons of this package for a rejected transaction.
 const (
@@ -59,8 +66,21 @@ func Window(cfg Config) *processor.App {
 	app := processor.New(cfg.ID)
 	total := processor.NewState(app, "total", SessionTrackingValueJSON())
 	updates := processor.NewOutput(app, cfg.Output, SessionUpdateJSON())
-	deposited := processor.Header(CloseReason, "deposit")
+	byDeposit, byIdle := processor.Header(CloseReason, ClosedByDeposit), processor.Header(CloseReason, ClosedByIdle)
 
+	closeSession := func(c *processor.Context, balance Amount, reason processor.EmitOption) {
+		total.Remove(c)
+		updates.Emit(c, SessionUpdate{c.Key(), balance, true}, reason)
+	}
+	var idle processor.Timer
+	if cfg.Idle > 0 { // a timer has a topic: it is declared only where it is used
+		idle = processor.NewTimer(app, "idle", processor.WallClock, func(c *processor.Context) error {
+			if sum, open := total.Get(c); open {
+				closeSession(c, sum.TotalSum, byIdle)
+			}
+			return nil
+		})
+	}
 	processor.Handle(app, cfg.Input, cfg.Format, func(c *processor.Context, tx Transaction) error {
 		if tx.SessionID != c.Key() {
 			return processor.Reject(ReasonKeyMismatch, fmt.Errorf("key %q, session id %q", c.Key(), tx.SessionID))
@@ -71,11 +91,16 @@ func Window(cfg Config) *processor.App {
 			return processor.Reject(ReasonAmountRange, err)
 		}
 		if tx.Deposit {
-			total.Remove(c)
-			updates.Emit(c, SessionUpdate{tx.SessionID, balance, true}, deposited)
+			if cfg.Idle > 0 {
+				idle.Cancel(c)
+			}
+			closeSession(c, balance, byDeposit)
 			return nil
 		}
 		total.Set(c, SessionTrackingValue{balance})
+		if cfg.Idle > 0 {
+			idle.Set(c, c.Now().Add(cfg.Idle))
+		}
 		switch cfg.Updates {
 		case UpdatesEvery:
 			updates.Emit(c, SessionUpdate{tx.SessionID, balance, false})

@@ -2,6 +2,7 @@ package session_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/penstock/penstock/codec"
 	"github.com/penstock/penstock/processor/processortest"
@@ -214,4 +215,46 @@ func TestCSVIsAnInputFormat(t *testing.T) {
 		`{"sessionId":"a,b","currentBalance":10.5,"depositCurrentBalance":true}`,
 	}, sent(d))
 	require.Len(t, reasons(d), 1)
+}
+
+func TestASilentSessionIsClosedByItsIdleTimeout(t *testing.T) {
+	for _, updates := range []session.Updates{session.UpdatesEvery, session.UpdatesLast, session.UpdatesClosing} {
+		t.Run(updates.String(), func(t *testing.T) {
+			d := window(t, func(c *session.Config) { c.Updates, c.Idle = updates, time.Minute })
+			d.Send(in, "s1", `{"sessionId":"s1","winAmount":1}`)
+			d.Send(in, "s2", `{"sessionId":"s2","winAmount":5}`)
+			d.Commit()
+			d.Advance(59 * time.Second)
+			d.Send(in, "s1", `{"sessionId":"s1","winAmount":2.50}`)
+			d.Advance(time.Second) // s2's
+			d.Send(in, "s2", `{"sessionId":"s2","winAmount":0}`)
+			d.Commit()
+			d.Advance(59 * time.Second) // s1's
+			d.Send(in, "s2", `{"sessionId":"s2","winAmount":7,"deposit":true}`)
+			d.Commit()
+			d.Advance(time.Hour)
+			d.Commit()
+			var closing []string
+			for _, r := range d.Output(out) {
+				if reason := r.Headers[session.CloseReason]; reason != "" {
+					closing = append(closing, reason+" "+string(r.Value))
+				}
+			}
+			require.Equal(t, []string{
+				`idle-timeout {"sessionId":"s2","currentBalance":5,"depositCurrentBalance":true}`,
+				`idle-timeout {"sessionId":"s1","currentBalance":3.50,"depositCurrentBalance":true}`,
+				`deposit {"sessionId":"s2","currentBalance":7,"depositCurrentBalance":true}`,
+			}, closing)
+			require.Empty(t, d.State("total"))
+			require.Empty(t, d.State("idle"))
+			require.Empty(t, d.Timers("idle"))
+		})
+	}
+}
+
+func TestWithoutAnIdleTimeoutThereIsNoTimer(t *testing.T) {
+	topo, err := session.Window(session.Config{ID: "app", Input: in, Output: out}).Topology()
+	require.NoError(t, err)
+	require.Equal(t, []string{"total"}, topo.States)
+	require.Empty(t, topo.Timers)
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"github.com/penstock/penstock/processor/internal/topology"
-	"github.com/penstock/penstock/statestore"
 )
 
 // table is one state of one task: the overlay and the committed cache in one map, so that a record costs one lookup.
@@ -106,7 +105,7 @@ func (t *Task) load(tb *table, key []byte) (*entry, error) {
 	if tb.due != nil && e.exists {
 		var ok bool
 		if e.indexed, ok = topology.Deadline(e.value); !ok {
-			return nil, fmt.Errorf("%w: a deadline of %d bytes at key %q", statestore.ErrCorrupt, len(e.value), tb.keyBuf)
+			return nil, fmt.Errorf("key %q of a timer: a value of %d bytes is %w", key, len(e.value), ErrDeadline)
 		}
 	}
 	tb.entries[e.key] = e

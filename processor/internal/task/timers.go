@@ -7,7 +7,6 @@ import (
 	"unsafe"
 
 	"github.com/penstock/penstock/processor/internal/topology"
-	"github.com/penstock/penstock/statestore"
 )
 
 // A timer is a state whose values are deadlines; overlay, cache, changelog and restore are those of any state. What is
@@ -33,8 +32,11 @@ const notIndexed = math.MaxInt64
 // noTime is a clock that has not begun.
 const noTime = math.MinInt64
 
-// firings bounds how many event-time timers one step fires before the transaction may be committed.
-const firings = 4096
+// Firings bounds how many event-time timers one step fires before the transaction may be committed.
+const Firings = 4096
+
+// ErrDeadline says that a timer's state holds what is no deadline: something else wrote its changelog.
+var ErrDeadline = errors.New("not a deadline")
 
 // Timers are a partition's committed deadlines, by timer, and its stream time, for New.
 type Timers struct {
@@ -58,7 +60,7 @@ func ReadTimers(store Scanner, t *topology.Topology, partition int32) (*Timers, 
 		err := store.Scan(lower, upper, func(key, value []byte) error {
 			at, ok := topology.Deadline(value)
 			if !ok {
-				return fmt.Errorf("%w: partition %d, timer %q, key %q: a deadline of %d bytes", statestore.ErrCorrupt, partition, tm.Name, key[len(lower):], len(value))
+				return fmt.Errorf("timer %q, partition %d, key %q: a value of %d bytes is %w", tm.Name, partition, key[len(lower):], len(value), ErrDeadline)
 			}
 			switch {
 			case len(key) == len(lower):
@@ -121,7 +123,7 @@ func (t *Task) advance(r *topology.Record, now int64) error {
 	if r.Timestamp >= 0 {
 		t.stream = max(t.stream, r.Timestamp)
 	}
-	for range firings {
+	for range Firings {
 		if fired, err := t.fireNext(topology.EventTime, t.stream, now); err != nil || !fired {
 			return err
 		}

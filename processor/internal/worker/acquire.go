@@ -30,7 +30,11 @@ func (w *Worker) acquire(ctx context.Context, partition int32, epoch uint64) {
 		defer close(r.done)
 		defer cancel()
 		result, err := restore.Task(ctx, w.restoreConfig(partition), partition)
-		w.inbox.put(restored{r, result, err})
+		var timers *task.Timers
+		if err == nil {
+			timers, err = task.ReadTimers(w.cfg.Restore.Store, w.cfg.Topology, partition)
+		}
+		w.inbox.put(restored{r, result, timers, err})
 	}()
 }
 
@@ -47,7 +51,7 @@ func (w *Worker) restored(ctx context.Context, m restored) error {
 		mark: w.cfg.Restore.MarkFor(m.result.Identity.Incarnation)}
 	o.task = task.New(task.Config{
 		Topology: w.cfg.Topology, Partition: m.of.partition, Store: w.cfg.Restore.Store, Arena: &w.arena,
-		Limits: w.cfg.Limits, BadInput: w.cfg.BadInput, Rejected: w.rejected,
+		Limits: w.cfg.Limits, BadInput: w.cfg.BadInput, Rejected: w.rejected, Timers: m.timers,
 		CacheBytes: max(1<<20, w.cfg.CacheBytes/(len(w.tasks)+1)),
 	}, m.result.Position)
 	w.tasks[m.of.partition] = o
@@ -83,7 +87,7 @@ func (w *Worker) restoreFailed(ctx context.Context, m restored) error {
 	switch {
 	case errors.Is(m.err, context.Canceled):
 		return nil
-	case errors.As(m.err, &mismatch), statestore.IsCorrupt(m.err), errors.Is(m.err, statestore.ErrClosed):
+	case errors.As(m.err, &mismatch), errors.Is(m.err, task.ErrDeadline), statestore.IsCorrupt(m.err), errors.Is(m.err, statestore.ErrClosed):
 		return &Fatal{m.err}
 	}
 	w.cfg.Logger.Warn("restore starts over", "partition", m.of.partition, "error", m.err)

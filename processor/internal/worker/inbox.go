@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/penstock/penstock/processor/internal/restore"
+	"github.com/penstock/penstock/processor/internal/task"
 )
 
 // inbox holds what other goroutines ask of a worker. A put interrupts the worker's wait for records.
@@ -29,6 +30,7 @@ type release struct {
 type restored struct {
 	of     *restoring
 	result restore.Result
+	timers *task.Timers
 	err    error
 }
 

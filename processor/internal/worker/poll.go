@@ -21,7 +21,7 @@ func (w *Worker) poll(ctx context.Context) error {
 		return w.produce()
 	}
 	if !w.open {
-		return w.wait(ctx, idleWait)
+		return w.wait(ctx, w.idle())
 	}
 	rest := minCommitInterval - time.Since(w.lastCommit)
 	if w.behind() {
@@ -77,13 +77,13 @@ func (w *Worker) onRecord(ctx context.Context) func(*topology.Record, bool) erro
 		if control {
 			return w.pass(ctx, o, r)
 		}
-		err := o.task.Step(r, w.now)
+		err := w.stepRecord(ctx, o, r)
 		var gap *task.GapError
 		if errors.As(err, &gap) {
 			if err := w.prove(ctx, o, r, gap); err != nil {
 				return err
 			}
-			err = o.task.Step(r, w.now)
+			err = w.stepRecord(ctx, o, r)
 		}
 		if err != nil {
 			return w.stepFailed(err)

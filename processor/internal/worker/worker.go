@@ -1,5 +1,5 @@
 // Package worker is the loop: one goroutine with one client, several tasks, and one transaction at a time over all of
-// them. Its files stand in the order of the data: inbox, poll, produce, commit, flush; acquire and recover are the ways
+// them. Its files stand in the order of the data: inbox, poll, tick, produce, commit, flush; acquire and recover are the ways
 // in and back.
 package worker
 
@@ -77,6 +77,7 @@ type Worker struct {
 	bytes      int
 	now        int64
 	clock      int
+	stable     stable
 	restores   map[int32]*restoring
 	fencedAt   time.Time
 
@@ -95,6 +96,7 @@ type owned struct {
 	flushing *flushing // the batch under way, nil if none is
 	frozenAt time.Time
 	debt     int // changelog records since then
+	reach    reach
 }
 
 // New makes a worker.
@@ -157,7 +159,7 @@ func (w *Worker) Close() {
 	}
 }
 
-// turn is one round: what others asked for, then records, then perhaps a commit.
+// turn is one round: what others asked for, then records, then timers, then perhaps a commit.
 func (w *Worker) turn(ctx context.Context) error {
 	w.cfg.Monitor.Beat(w.cfg.Name)
 	if err := w.answer(ctx); err != nil {
@@ -167,6 +169,9 @@ func (w *Worker) turn(ctx context.Context) error {
 		return w.hold(ctx)
 	}
 	if err := w.poll(ctx); err != nil {
+		return err
+	}
+	if err := w.tick(ctx); err != nil {
 		return err
 	}
 	if w.due() {
