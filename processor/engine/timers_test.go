@@ -105,7 +105,7 @@ func TestASilentSessionIsClosedOnce(t *testing.T) {
 func TestWaitingRecordsComeBeforeTimers(t *testing.T) {
 	for _, wipe := range []bool{false, true} {
 		t.Run(fmt.Sprintf("wiped=%v", wipe), func(t *testing.T) {
-			const idle = time.Second
+			const idle = 2 * time.Second
 			w := newWorld(t)
 			dir := t.TempDir()
 			stop := w.runApp(idleWindow(idle), w.config(dir))
@@ -131,7 +131,7 @@ func TestKilledAtTheDeadline(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts processes; run without -short")
 	}
-	const idle = time.Second
+	const idle = 3 * time.Second
 	for _, wipe := range []bool{false, true} {
 		for step := range worker.Steps {
 			if worker.Step(step) == worker.Frozen {
@@ -146,13 +146,16 @@ func TestKilledAtTheDeadline(t *testing.T) {
 				require.Equal(t, w.want, w.updates())
 				stop()
 				// There is nothing to read: the first commit of the process is that of timers.
-				cmd := exec.Command(os.Args[0])
+				ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+				defer cancel()
+				cmd := exec.CommandContext(ctx, os.Args[0])
 				cmd.Env = append(os.Environ(), envBrokers+"="+strings.Join(w.cluster.ListenAddrs(), ","), envDir+"="+dir,
 					envStep+"="+strconv.Itoa(step), envCount+"=1", envIdle+"="+idle.String())
 				out, err := cmd.CombinedOutput()
 				var exit *exec.ExitError
 				require.ErrorAs(t, err, &exit, "output %s", out)
 				require.Equal(t, syscall.SIGKILL, exit.Sys().(syscall.WaitStatus).Signal(), "%s", out)
+				require.NoError(t, ctx.Err(), "no timer fired: %s", out)
 				if wipe {
 					require.NoError(t, os.RemoveAll(filepath.Join(dir, "store")))
 				}

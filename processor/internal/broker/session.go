@@ -35,6 +35,7 @@ type Session struct {
 	v2      bool // transaction.version >= 2
 
 	failed atomic.Pointer[error] // first produce that failed
+	begun  bool                  // a transaction is, at the client
 	sent   int                   // records of this transaction
 	record topology.Record
 	plain  func(*kgo.Record, error)

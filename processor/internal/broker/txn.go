@@ -10,13 +10,18 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// Begin opens a transaction; without transactions it does nothing.
+// Begin opens a transaction; without transactions it does nothing. One that was begun and sent nothing is still open: the
+// broker knows nothing of it, and it is used.
 func (s *Session) Begin() error {
 	s.sent = 0
-	if s.cfg.TransactionalID == "" {
+	if s.cfg.TransactionalID == "" || s.begun {
 		return nil
 	}
-	return s.cl.BeginTransaction()
+	if err := s.cl.BeginTransaction(); err != nil {
+		return err
+	}
+	s.begun = true
+	return nil
 }
 
 // AddOffsets puts offsets into the open transaction, fenced by the membership. It is called after Flush: beside a first
@@ -97,6 +102,7 @@ func (s *Session) Commit(ctx context.Context) error {
 	if err := s.cl.EndTransaction(ctx, kgo.TryCommit); err != nil {
 		return fmt.Errorf("end the transaction: %w", err)
 	}
+	s.begun = false
 	return nil
 }
 
