@@ -11,6 +11,7 @@ import (
 // chunks leave; deadlines that rise, as most do, fill them whole.
 type deadlines struct {
 	chunks [][]deadline
+	ends   []int64 // of each chunk, the time of its last: what a search looks at lies together
 	n      int
 }
 
@@ -35,7 +36,7 @@ func newDeadlines(all []deadline) deadlines {
 	slices.SortFunc(all, compareDeadlines)
 	d := deadlines{n: len(all)}
 	for c := range slices.Chunk(all, chunkDeadlines) {
-		d.chunks = append(d.chunks, append(make([]deadline, 0, chunkDeadlines), c...))
+		d.insert(len(d.chunks), append(make([]deadline, 0, chunkDeadlines), c...))
 	}
 	return d
 }
@@ -50,8 +51,41 @@ func (d *deadlines) first() (deadline, bool) {
 
 // chunk returns the index of the chunk that x is in, or would be.
 func (d *deadlines) chunk(x deadline) int {
-	i, _ := slices.BinarySearchFunc(d.chunks, x, func(c []deadline, x deadline) int { return compareDeadlines(c[len(c)-1], x) })
-	return i
+	lo, ok := slices.BinarySearch(d.ends, x.at)
+	if !ok {
+		return lo
+	}
+	hi, _ := slices.BinarySearch(d.ends, x.at+1) // many may be of one time
+	i, _ := slices.BinarySearchFunc(d.chunks[lo:hi], x, func(c []deadline, x deadline) int { return compareDeadlines(c[len(c)-1], x) })
+	return lo + i
+}
+
+// room returns c with room for n more: one whose first was removed has less than a chunk's.
+func room(c []deadline, n int) []deadline {
+	if len(c)+n <= cap(c) {
+		return c
+	}
+	return append(make([]deadline, 0, chunkDeadlines), c...)
+}
+
+func (d *deadlines) insert(i int, c []deadline) {
+	d.chunks = slices.Insert(d.chunks, i, c)
+	d.ends = slices.Insert(d.ends, i, c[len(c)-1].at)
+}
+
+func (d *deadlines) delete(i int) {
+	if i == 0 {
+		d.chunks[0] = nil
+		d.chunks, d.ends = d.chunks[1:], d.ends[1:]
+		return
+	}
+	d.chunks = slices.Delete(d.chunks, i, i+1)
+	d.ends = slices.Delete(d.ends, i, i+1)
+}
+
+// set replaces a chunk, which is not empty.
+func (d *deadlines) set(i int, c []deadline) {
+	d.chunks[i], d.ends[i] = c, c[len(c)-1].at
 }
 
 // add adds x, which is not in the set.
@@ -60,10 +94,10 @@ func (d *deadlines) add(x deadline) {
 	i := d.chunk(x)
 	if i == len(d.chunks) { // beyond the last: a full chunk stays full
 		if i == 0 || len(d.chunks[i-1]) == chunkDeadlines {
-			d.chunks = append(d.chunks, append(make([]deadline, 0, chunkDeadlines), x))
+			d.insert(i, append(make([]deadline, 0, chunkDeadlines), x))
 			return
 		}
-		d.chunks[i-1] = append(d.chunks[i-1], x)
+		d.set(i-1, append(room(d.chunks[i-1], 1), x))
 		return
 	}
 	if len(d.chunks[i]) == chunkDeadlines {
@@ -73,15 +107,15 @@ func (d *deadlines) add(x deadline) {
 	}
 	c := d.chunks[i]
 	at, _ := slices.BinarySearchFunc(c, x, compareDeadlines)
-	d.chunks[i] = slices.Insert(c, at, x)
+	d.set(i, slices.Insert(room(c, 1), at, x))
 }
 
 func (d *deadlines) split(i int) {
 	c := d.chunks[i]
 	upper := append(make([]deadline, 0, chunkDeadlines), c[chunkDeadlines/2:]...)
 	clear(c[chunkDeadlines/2:])
-	d.chunks[i] = c[:chunkDeadlines/2]
-	d.chunks = slices.Insert(d.chunks, i+1, upper)
+	d.set(i, c[:chunkDeadlines/2])
+	d.insert(i+1, upper)
 }
 
 // remove removes x, if it is in the set.
@@ -90,27 +124,36 @@ func (d *deadlines) remove(x deadline) {
 	if i == len(d.chunks) {
 		return
 	}
-	at, ok := slices.BinarySearchFunc(d.chunks[i], x, compareDeadlines)
+	c := d.chunks[i]
+	at, ok := slices.BinarySearchFunc(c, x, compareDeadlines)
 	if !ok {
 		return
 	}
 	d.n--
-	d.chunks[i] = slices.Delete(d.chunks[i], at, at+1)
+	if at == 0 { // what fires is the first
+		c[0] = deadline{}
+		c = c[1:]
+	} else {
+		c = slices.Delete(c, at, at+1)
+	}
+	if len(c) == 0 {
+		d.delete(i)
+		return
+	}
+	d.set(i, c)
 	d.merge(i)
 }
 
 // merge keeps chunks from running empty: one of a quarter goes into a neighbour that has the room.
 func (d *deadlines) merge(i int) {
 	switch n := len(d.chunks[i]); {
-	case n == 0:
-		d.chunks = slices.Delete(d.chunks, i, i+1)
 	case n > chunkDeadlines/4:
 	case i > 0 && len(d.chunks[i-1])+n <= chunkDeadlines:
-		d.chunks[i-1] = append(d.chunks[i-1], d.chunks[i]...)
-		d.chunks = slices.Delete(d.chunks, i, i+1)
+		d.set(i-1, append(room(d.chunks[i-1], n), d.chunks[i]...))
+		d.delete(i)
 	case i+1 < len(d.chunks) && len(d.chunks[i+1])+n <= chunkDeadlines:
-		d.chunks[i] = append(d.chunks[i], d.chunks[i+1]...)
-		d.chunks = slices.Delete(d.chunks, i+1, i+2)
+		d.set(i, append(room(d.chunks[i], len(d.chunks[i+1])), d.chunks[i+1]...))
+		d.delete(i + 1)
 	}
 }
 
