@@ -9,6 +9,7 @@ import (
 
 	"github.com/penstock/penstock/integration/kafkatest"
 	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 // cluster is an application with members that a test may break.
@@ -17,6 +18,19 @@ type cluster struct {
 	broker *kafkatest.Broker
 	common []string
 	root   string
+	cl     *kgo.Client
+}
+
+// client is one for questions, closed when the test ends.
+func (c *cluster) client() *kgo.Client {
+	c.t.Helper()
+	if c.cl == nil {
+		cl, err := kgo.NewClient(kgo.SeedBrokers(c.broker.Addr()))
+		require.NoError(c.t, err)
+		c.t.Cleanup(cl.Close)
+		c.cl = cl
+	}
+	return c.cl
 }
 
 // newCluster starts a broker with an input of some partitions.
@@ -25,7 +39,7 @@ func newCluster(t *testing.T, app string, partitions int) *cluster {
 	b := kafkatest.Start(t)
 	b.CreateTopic(t, "transactions", partitions, nil)
 	b.CreateTopic(t, "session-updates", partitions, nil)
-	return &cluster{t, b, []string{"--brokers", b.Addr(), "--app", app}, t.TempDir()}
+	return &cluster{t: t, broker: b, common: []string{"--brokers", b.Addr(), "--app", app}, root: t.TempDir()}
 }
 
 func (c *cluster) dir(n int) string { return filepath.Join(c.root, fmt.Sprint(n)) }
