@@ -3,6 +3,7 @@ package task
 import (
 	"encoding/binary"
 	"fmt"
+	"unsafe"
 
 	"github.com/penstock/penstock/processor/internal/topology"
 )
@@ -46,6 +47,28 @@ type entry struct {
 	dirty   bool // in table.dirty
 	stored  bool // a freeze wrote the key, or the store was seen to hold it
 	visited bool // since the eviction's hand came by
+}
+
+// cell is an entry with room for a short key and short values beside it, so that a record meets one piece of memory. A
+// longer one lies elsewhere.
+type cell struct {
+	key [cellBytes]byte
+	entry
+	values [2][cellBytes]byte
+}
+
+const cellBytes = 32
+
+// newEntry returns an entry of a key, without a value.
+func newEntry(key []byte) *entry {
+	c := new(cell)
+	c.value, c.pending = c.values[0][:0], c.values[1][:0]
+	if len(key) > cellBytes {
+		c.entry.key = string(key)
+	} else if n := copy(c.key[:], key); n > 0 {
+		c.entry.key = unsafe.String(&c.key[0], n)
+	}
+	return &c.entry
 }
 
 // entryOverhead is what an entry costs beside its bytes, map and ring included.
@@ -94,11 +117,14 @@ func (t *Task) slot(state int) (*entry, error) {
 
 func (t *Task) load(tb *table, key []byte) (*entry, error) {
 	tb.keyBuf = append(append(tb.keyBuf[:0], tb.prefix...), key...)
-	e := &entry{key: string(key)}
-	var err error
+	e := newEntry(key)
 	t.stats.StoreReads++
-	if e.value, e.exists, err = t.cfg.Store.Get(nil, tb.keyBuf); err != nil {
+	value, ok, err := t.cfg.Store.Get(e.value, tb.keyBuf)
+	if err != nil {
 		return nil, err
+	}
+	if e.exists = ok; ok {
+		e.value = value
 	}
 	e.stored = e.exists
 	e.indexed = notIndexed
