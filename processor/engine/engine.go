@@ -22,7 +22,7 @@ import (
 
 // Limits of a start and a stop.
 const (
-	reachTimeout = 10 * time.Second // to find a broker
+	reachTimeout = 6 * time.Second  // to find a broker
 	startTimeout = 30 * time.Second // of the checks before the group is joined
 	stopTimeout  = 6 * time.Second  // to finish the transactions and leave; then everything is cut
 	topicPoll    = 50 * time.Millisecond

@@ -24,6 +24,7 @@ type wanted struct {
 	create     bool
 	configs    map[string]string
 	check      func(broker.Topic) error
+	needs      []broker.Right
 	// lost is asked before the topic is created: an error says that it was there before.
 	lost func() error
 }
@@ -38,19 +39,19 @@ func findTopics(ctx context.Context, c *broker.Cluster, t *topology.Topology, cf
 	case err != nil:
 		first = broker.Topic{Name: t.Inputs[0], Partitions: cfg.Partitions}
 	}
-	own := func(name string, check func(broker.Topic) error) wanted {
-		return wanted{name: name, partitions: first.Partitions, create: cfg.CreateTopics, check: check}
+	own := func(name string, needs broker.Right, check func(broker.Topic) error) wanted {
+		return wanted{name: name, partitions: first.Partitions, create: cfg.CreateTopics, needs: []broker.Right{needs}, check: check}
 	}
 	internal := func(name string, configs map[string]string, check func(broker.Topic, broker.Topic) error) wanted {
-		return wanted{name: name, partitions: first.Partitions, create: true, configs: configs,
+		return wanted{name: name, partitions: first.Partitions, create: true, configs: configs, needs: []broker.Right{broker.Read, broker.Write},
 			check: func(t broker.Topic) error { return check(t, first) }}
 	}
 	var want []wanted
 	for _, name := range t.Inputs {
-		want = append(want, own(name, func(t broker.Topic) error { return checkInput(t, first) }))
+		want = append(want, own(name, broker.Read, func(t broker.Topic) error { return checkInput(t, first) }))
 	}
 	for _, name := range t.Outputs {
-		want = append(want, own(name, nil))
+		want = append(want, own(name, broker.Write, nil))
 	}
 	for i := range t.States {
 		w := internal(t.ChangelogTopic(i), map[string]string{"cleanup.policy": "compact"}, checkChangelog)
@@ -77,6 +78,19 @@ func findTopics(ctx context.Context, c *broker.Cluster, t *topology.Topology, cf
 	return ts, nil
 }
 
+// found checks a topic that is there.
+func (w wanted) found(t broker.Topic, cfg Config) error {
+	if t.CleanupPolicy == "" {
+		cfg.Logger.Warn("the settings of a topic cannot be read, since the right DescribeConfigs on it is missing: its cleanup.policy, size limits and retention are not checked, and records that it would refuse are found late",
+			"topic", t.Name)
+	}
+	err := t.Missing(w.needs...)
+	if w.check != nil {
+		err = errors.Join(err, w.check(t))
+	}
+	return err
+}
+
 // settle describes and checks all topics, and then creates those that are missing.
 func settle(ctx context.Context, c *broker.Cluster, want []wanted, cfg Config) ([]broker.Topic, error) {
 	found := make([]broker.Topic, len(want))
@@ -90,8 +104,8 @@ func settle(ctx context.Context, c *broker.Cluster, want []wanted, cfg Config) (
 			continue
 		case errors.Is(err, broker.ErrNoTopic):
 			err = fmt.Errorf("topic %s does not exist: create it, or let penstock by --create-topics", w.name)
-		case err == nil && w.check != nil:
-			err = w.check(topic)
+		case err == nil:
+			err = w.found(topic, cfg)
 		}
 		faults = append(faults, err)
 		found[i] = topic

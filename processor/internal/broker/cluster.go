@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -29,7 +28,7 @@ func Connect(ctx context.Context, cfg Config) (*Cluster, error) {
 	c := &Cluster{cfg: cfg, cl: cl, adm: kadm.NewClient(cl)}
 	if err := cl.Ping(ctx); err != nil {
 		cl.Close()
-		return nil, fmt.Errorf("reach brokers %s: %w", strings.Join(cfg.Seeds, ","), err)
+		return nil, Explain(ctx, cfg, err)
 	}
 	return c, nil
 }
@@ -60,6 +59,8 @@ type Topic struct {
 	TimestampBeforeMs int64 // 0: no bound
 	TimestampAfterMs  int64
 	DeleteRetentionMs int64
+
+	rights int32 // see Missing
 }
 
 // Topic describes one topic; ErrNoTopic if it is not there.
@@ -68,6 +69,7 @@ func (c *Cluster) Topic(ctx context.Context, name string) (Topic, error) {
 	rt := kmsg.NewMetadataRequestTopic()
 	rt.Topic = kmsg.StringPtr(name)
 	req.Topics = append(req.Topics, rt)
+	req.IncludeTopicAuthorizedOperations = true
 	resp, err := req.RequestWith(ctx, c.cl)
 	if err != nil {
 		return Topic{}, fmt.Errorf("describe topic %s: %w", name, err)
@@ -80,9 +82,9 @@ func (c *Cluster) Topic(ctx context.Context, name string) (Topic, error) {
 	case errors.Is(err, kerr.UnknownTopicOrPartition):
 		return Topic{}, fmt.Errorf("topic %s: %w", name, ErrNoTopic)
 	case err != nil:
-		return Topic{}, fmt.Errorf("describe topic %s: %w", name, err)
+		return Topic{}, fmt.Errorf("describe topic %s: %w", name, lacking(err, Describe, "topic", name))
 	}
-	t := Topic{Name: name, ID: fmt.Sprintf("%x", found.TopicID), Partitions: int32(len(found.Partitions))}
+	t := Topic{Name: name, ID: fmt.Sprintf("%x", found.TopicID), Partitions: int32(len(found.Partitions)), rights: found.AuthorizedOperations}
 	configs, err := c.adm.DescribeTopicConfigs(ctx, name)
 	if err != nil || len(configs) != 1 || configs[0].Err != nil {
 		if errors.Is(errors.Join(err, configErr(configs)), kerr.TopicAuthorizationFailed) {
@@ -133,7 +135,7 @@ func (c *Cluster) Create(ctx context.Context, name string, partitions int32, rep
 	if err == nil || errors.Is(err, kerr.TopicAlreadyExists) {
 		return nil
 	}
-	return fmt.Errorf("create topic %s with %d partitions, replication factor %d: %w", name, partitions, replication, err)
+	return fmt.Errorf("create topic %s with %d partitions, replication factor %d: %w", name, partitions, replication, lacking(err, Create, "topic", name))
 }
 
 // brokerConfig is a setting of some broker, "unknown" where the right to read it is missing.

@@ -81,7 +81,7 @@ func (m *Member) Watch(ctx context.Context) error {
 			case errors.Is(e.Err, kerr.FencedInstanceID):
 				return fmt.Errorf("%w: group %s, instance %s", ErrInstanceFenced, m.cfg.Group, m.cfg.InstanceID)
 			case IsAuthorization(e.Err):
-				return fmt.Errorf("join group %s: %w", m.cfg.Group, e.Err)
+				return fmt.Errorf("join group %s: %w", m.cfg.Group, lacking(e.Err, Read, "group", m.cfg.Group))
 			}
 		}
 	}

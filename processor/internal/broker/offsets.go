@@ -63,7 +63,7 @@ func (c *Cluster) Committed(ctx context.Context, group, topic string, partitions
 		listed, err = nil, nil
 	}
 	if err != nil && !errors.Is(err, kerr.UnstableOffsetCommit) {
-		return nil, fmt.Errorf("fetch offsets of group %s: %w", group, err)
+		return nil, fmt.Errorf("fetch offsets of group %s: %w", group, lacking(err, Read, "group", group))
 	}
 	answer := map[int32]Committed{}
 	for _, p := range partitions {
@@ -72,7 +72,7 @@ func (c *Cluster) Committed(ctx context.Context, group, topic string, partitions
 		case errors.Is(err, kerr.UnstableOffsetCommit), ok && errors.Is(got.Err, kerr.UnstableOffsetCommit):
 			answer[p] = Committed{Offset: -1, Err: ErrUnstable}
 		case ok && got.Err != nil:
-			answer[p] = Committed{Offset: -1, Err: fmt.Errorf("fetch offset of group %s, topic %s partition %d: %w", group, topic, p, got.Err)}
+			answer[p] = Committed{Offset: -1, Err: fmt.Errorf("fetch offset of group %s, topic %s partition %d: %w", group, topic, p, lacking(got.Err, Read, "group", group))}
 		case !ok || got.At < 0:
 			answer[p] = Committed{Offset: -1}
 		default:

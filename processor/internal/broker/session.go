@@ -101,7 +101,7 @@ func (c *Cluster) NewSession(ctx context.Context, cfg SessionConfig) (*Session, 
 			return nil, fmt.Errorf("transaction timeout %v is longer than the broker's transaction.max.timeout.ms of %s: lower --transaction-timeout, or raise the broker's (%w)",
 				cfg.TransactionTimeout, c.brokerConfig(ctx, "transaction.max.timeout.ms"), err)
 		}
-		return nil, fmt.Errorf("producer id of %q: %w", cfg.TransactionalID, err)
+		return nil, fmt.Errorf("producer id of %q: %w", cfg.TransactionalID, lacking(err, Write, "transactional-id", cfg.TransactionalID))
 	}
 	return s, nil
 }

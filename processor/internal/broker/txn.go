@@ -66,7 +66,7 @@ func (s *Session) AddOffsets(ctx context.Context, m Membership, offsets []Offset
 	for _, t := range resp.Topics {
 		for _, p := range t.Partitions {
 			if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
-				return fmt.Errorf("add offset of partition %d to the transaction: %w", p.Partition, err)
+				return fmt.Errorf("add offset of partition %d to the transaction: %w", p.Partition, lacking(err, Read, "group", m.Group))
 			}
 		}
 	}
@@ -82,7 +82,7 @@ func (s *Session) addGroup(ctx context.Context, group string, id int64, epoch in
 		err = kerr.ErrorForCode(resp.ErrorCode)
 	}
 	if err != nil {
-		return fmt.Errorf("add group %s to the transaction: %w", group, err)
+		return fmt.Errorf("add group %s to the transaction: %w", group, lacking(err, Read, "group", group))
 	}
 	return nil
 }

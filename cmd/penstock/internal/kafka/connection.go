@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -21,6 +20,7 @@ import (
 	"github.com/twmb/franz-go/pkg/sasl/scram"
 
 	"github.com/penstock/penstock/cmd/penstock/internal/settings"
+	"github.com/penstock/penstock/processor/engine"
 )
 
 // Connection is where the brokers are and how to be let in.
@@ -89,7 +89,7 @@ func (c *Connection) Mechanism() sasl.Mechanism {
 }
 
 // reachTimeout bounds the first contact with the brokers.
-const reachTimeout = 15 * time.Second
+const reachTimeout = 7 * time.Second
 
 // Client makes a client and makes sure that a broker answers.
 func (c *Connection) Client(ctx context.Context, more ...kgo.Opt) (*kgo.Client, error) {
@@ -115,7 +115,7 @@ func (c *Connection) Client(ctx context.Context, more ...kgo.Opt) (*kgo.Client, 
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		return nil, fmt.Errorf("reach brokers %s: %w", strings.Join(c.Brokers, ","), err)
+		return nil, engine.ExplainUnreachable(ctx, engine.Config{Brokers: c.Brokers, TLS: t, SASL: c.Mechanism()}, err)
 	}
 	return cl, nil
 }
