@@ -65,6 +65,7 @@ func (f *serviceFlags) declare(cmd *cobra.Command) {
 		fs.BoolVar(&c.CreateTopics, "create-topics", false, "create input and output where they are missing")
 		fs.Int32Var(&c.Partitions, "partitions", 4, "of topics that are created")
 		fs.Int16Var(&c.ReplicationFactor, "replication-factor", -1, "of topics that are created; -1: the broker's default")
+		fs.IntVar(&c.Standby, "standby", 0, "warm copies of each partition that the other processes keep, for a fast takeover")
 		fs.BoolVar(&c.Stay, "stay", false, "keep the membership at a stop, for a restart within the session timeout")
 		fs.StringVar(&f.http, "http", "", "address to serve /livez, /readyz, /metrics and /api/v1/status at, such as 127.0.0.1:8080; :8080 is open to the network")
 		fs.StringVar(&f.token, "http-token", "", "bearer token that /metrics, /api and /debug ask for; the probes ask for none")

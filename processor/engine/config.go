@@ -50,6 +50,9 @@ type Config struct {
 	Partitions        int32
 	ReplicationFactor int16
 
+	// Standby is how many warm copies of each partition the other members keep, so that a takeover has little to restore.
+	Standby int
+
 	// Stay keeps the membership at a stop, for a restart within SessionTimeout without a rebalance.
 	Stay bool
 
@@ -155,6 +158,7 @@ func (c Config) Validate() error {
 	bad(c.SessionTimeout < time.Second, "session timeout %v: use at least 1s", c.SessionTimeout)
 	bad(c.TransactionTimeout > c.SessionTimeout, "transaction timeout %v is longer than session timeout %v: a takeover would wait for it", c.TransactionTimeout, c.SessionTimeout)
 	bad(c.CommitInterval > c.TransactionTimeout/2, "commit interval %v is longer than half the transaction timeout %v", c.CommitInterval, c.TransactionTimeout)
+	bad(c.Standby < 0, "standby %d: use 0 or more", c.Standby)
 	bad(c.Partitions < 1, "partitions %d: use at least 1", c.Partitions)
 	return errors.Join(faults...)
 }

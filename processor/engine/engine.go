@@ -143,7 +143,7 @@ func (e *engine) process(ctx context.Context, cluster *broker.Cluster, ts topics
 	wcfg := worker.Config{
 		Topology: e.topo, Cluster: cluster, Flusher: flusher, Limits: ts.limits(), BadInput: task.BadInput(e.cfg.BadInput),
 		CacheBytes: int(e.cfg.MemoryBytes/2) / e.cfg.Workers, CommitInterval: e.cfg.CommitInterval,
-		Membership: membership, Epoch: func(p int32) uint64 { return group.Epoch(p) },
+		Membership: membership, Epoch: func(p int32) uint64 { <-joined; return group.Epoch(p) },
 		Logger: e.cfg.Logger, Counters: e.counters, Monitor: e.monitor, Ready: e.cfg.Ready, Step: e.cfg.step,
 		Restore: restore.Config{App: e.topo.ID, States: e.topo.States, ClusterID: clusterID, Cluster: cluster,
 			Inputs: ts.inputs, Changelogs: ts.changelogs, Store: store, FromEnd: e.cfg.From == FromEnd,
@@ -171,13 +171,19 @@ func (e *engine) process(ctx context.Context, cluster *broker.Cluster, ts topics
 	for _, w := range workers {
 		holders = append(holders, w)
 	}
-	group, err = member.Join(member.Config{Cluster: cluster, Group: e.topo.ID, InstanceID: e.instance, Topic: ts.inputs[0].Name,
+	standbys := member.NewStandbys(e.cfg.Standby, func(ctx context.Context, p int32) error {
+		return restore.Follow(ctx, wcfg.Restore, p, func(int64) {})
+	})
+	group, err = member.Join(member.Config{Taking: standbys.Stop, Cluster: cluster, Group: e.topo.ID, InstanceID: e.instance, Topic: ts.inputs[0].Name,
 		Partitions: ts.inputs[0].Partitions, SessionTimeout: e.cfg.SessionTimeout, Holders: holders, Joined: e.monitor.Joined, Logger: e.cfg.Logger})
 	if err != nil {
 		cut()
 		return errors.Join(err, run.Wait())
 	}
 	close(joined)
+	if e.cfg.Standby > 0 {
+		run.Go(func() error { return standbys.Run(soft, group) })
+	}
 	run.Go(func() error { e.monitor.Watch(soft, e.topo.Inputs, cluster.Bounds); return nil })
 	run.Go(func() error {
 		err := group.Watch(soft)

@@ -28,7 +28,8 @@ type Config struct {
 	Partitions     int32
 	SessionTimeout time.Duration
 	Holders        []Holder
-	Joined         func(bool) // told of each assignment, an empty one too, and of a loss; may be nil
+	Joined         func(bool)            // told of each assignment, an empty one too, and of a loss; may be nil
+	Taking         func(partition int32) // called before a partition is acquired; may be nil
 	Logger         *slog.Logger
 }
 
@@ -84,6 +85,9 @@ func (g *Group) assigned(ps []int32) {
 		}
 		g.counter++
 		g.epochs[p].Store(g.counter)
+		if g.cfg.Taking != nil {
+			g.cfg.Taking(p)
+		}
 		h := g.least()
 		g.leases[p] = h
 		h.Acquire(p, g.counter)
