@@ -85,3 +85,32 @@ func ends(t *testing.T, c *cluster) map[int32]int64 {
 	listed.Each(func(o kadm.ListedOffset) { m[o.Partition] = o.Offset })
 	return m
 }
+
+// F34, F23: a process that dies is replaced by another within the session time-out, whose copies of the state are warm;
+// a surplus process stands by until it is needed.
+func TestAnotherProcessTakesOver(t *testing.T) {
+	const partitions, open200k = 2, 200_000
+	c := newCluster(t, "takeover", partitions)
+	first := c.member(0, "--standby", "2")
+	open(t, c.broker.Addr(), open200k)
+	c.audit()
+	others := []*process{c.member(1, "--standby", "2"), c.member(2, "--standby", "2")}
+	time.Sleep(10 * time.Second) // they join, and their copies catch up
+	before := ends(t, c)
+	first.kill()
+	poke(t, c.broker.Addr(), partitions)
+	began := time.Now()
+	for p := range int32(partitions) {
+		for ends(t, c)[p] == before[p] {
+			require.Less(t, time.Since(began), 30*time.Second, "partition %d has no output", p)
+			time.Sleep(5 * time.Millisecond)
+		}
+	}
+	t.Logf("session time-out 6s: every partition has output %v after the kill", time.Since(began).Round(time.Millisecond))
+	require.Less(t, time.Since(began), 20*time.Second)
+	c.audit()
+	for _, p := range others {
+		p.running()
+		p.stop()
+	}
+}
