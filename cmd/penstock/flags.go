@@ -37,9 +37,12 @@ func share(cmd *cobra.Command, declare func(fs *pflag.FlagSet)) {
 }
 
 // own adds flags whose settings are the command's alone.
-func own(cmd *cobra.Command, declare func(fs *pflag.FlagSet)) {
+func own(cmd *cobra.Command, declare func(fs *pflag.FlagSet)) { ownUnder(cmd, cmd.Name(), declare) }
+
+// ownUnder does so under another name: that of a command's command.
+func ownUnder(cmd *cobra.Command, name string, declare func(fs *pflag.FlagSet)) {
 	declare(cmd.Flags())
-	settings.Own(cmd.Flags(), cmd.Name())
+	settings.Own(cmd.Flags(), name)
 }
 
 func (s *shared) appFlag(fs *pflag.FlagSet) {
