@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -17,11 +18,13 @@ type demoFlags struct {
 	rate       int
 	seed       uint64
 	listen     string
+	idle       time.Duration
 	brokerPort int
 }
 
 const demoExample = `  penstock demo
   penstock demo --records 1000000 --rate 0
+  penstock demo --idle-timeout 2s
   penstock demo --listen localhost:9999     then, elsewhere: nc localhost 9999`
 
 func (p *program) demoCommand() *cobra.Command {
@@ -37,6 +40,7 @@ updates, and proves in the end that the results are exact. With --listen it take
 		fs.IntVar(&f.rate, "rate", 500, "records a second; 0: as fast as it goes")
 		fs.Uint64Var(&f.seed, "seed", 1, "of the sample: equal seeds, equal records")
 		fs.StringVar(&f.listen, "listen", "", "take CSV lines at this address, until interrupted, instead of the sample")
+		fs.DurationVar(&f.idle, "idle-timeout", 0, "close a session that has seen no transaction for that long; 0: never")
 		fs.IntVar(&f.brokerPort, "broker-port", 0, "port of the embedded broker on 127.0.0.1; 0: any that is free")
 	})
 	return cmd
@@ -48,7 +52,7 @@ func (p *program) demo(ctx context.Context, f *demoFlags) error {
 	}
 	v, restore := p.view(false)
 	defer restore()
-	cfg := demo.Config{Records: f.records, Rate: f.rate, Seed: f.seed, BrokerPort: f.brokerPort,
+	cfg := demo.Config{Records: f.records, Rate: f.rate, Seed: f.seed, Idle: f.idle, BrokerPort: f.brokerPort,
 		View: v, Logger: p.logger, Say: p.say, Bad: p.badLine}
 	if f.listen != "" {
 		l, err := net.Listen("tcp", f.listen)

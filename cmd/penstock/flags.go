@@ -1,6 +1,10 @@
 package main
 
 import (
+	"errors"
+	"fmt"
+	"time"
+
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
@@ -21,6 +25,7 @@ type shared struct {
 	inputFormat   string
 	updates       string
 	badInput      string
+	idleTimeout   time.Duration
 }
 
 // Words of flags.
@@ -57,21 +62,36 @@ func (s *shared) outputFlag(fs *pflag.FlagSet) {
 	fs.StringVar(&s.output, "output", "session-updates", "topic of session updates")
 }
 
+func (s *shared) idleFlag(fs *pflag.FlagSet) {
+	fs.DurationVar(&s.idleTimeout, "idle-timeout", 0, "close a session that has seen no transaction for that long; 0: never")
+}
+
+// checkIdle refuses a time-out that closes sessions at once.
+func (s *shared) checkIdle() error {
+	if s.idleTimeout < 0 || s.idleTimeout > 0 && s.idleTimeout < time.Millisecond {
+		return fmt.Errorf("idle timeout %v: use at least 1ms, or 0 for none", s.idleTimeout)
+	}
+	return nil
+}
+
 // windowFlags are what the window is told and the audit must know.
 func (s *shared) windowFlags(cmd *cobra.Command, fs *pflag.FlagSet) {
 	settings.Choice(cmd, fs, &s.inputFormat, "input-format", formats, "format of the input's records")
 	settings.Choice(cmd, fs, &s.updates, "updates", updates, "transactions that yield an update, beside deposits")
 	settings.Choice(cmd, fs, &s.badInput, "bad-input", badInputs, "what becomes of a bad record: to the dead letters, passed over, or the end")
+	s.idleFlag(fs)
 }
 
 func (s *shared) window() (session.Config, error) {
 	u, err := session.ParseUpdates(s.updates)
-	return session.Config{ID: s.app, Input: s.input, Output: s.output, Format: feed.Format(s.inputFormat).Codec(), Updates: u}, err
+	return session.Config{ID: s.app, Input: s.input, Output: s.output, Format: feed.Format(s.inputFormat).Codec(), Updates: u,
+		Idle: s.idleTimeout}, errors.Join(err, s.checkIdle())
 }
 
 func (s *shared) audit() (audit.Config, error) {
 	u, err := session.ParseUpdates(s.updates)
-	return audit.Config{Input: s.input, Format: feed.Format(s.inputFormat).Codec(), Updates: u, SkipBad: s.badInput == "skip"}, err
+	return audit.Config{Input: s.input, Format: feed.Format(s.inputFormat).Codec(), Updates: u, SkipBad: s.badInput == "skip",
+		Idle: s.idleTimeout > 0}, errors.Join(err, s.checkIdle())
 }
 
 // admin is what the library needs for a task that is not a run.

@@ -39,7 +39,7 @@ func (p *program) resetCommand() *cobra.Command {
 would do. It refuses while a member of the application lives. It shuts out frozen processes, makes the changelogs anew and
 makes every local copy of the state unusable. It may be interrupted and repeated, with the same arguments, at any
 point; until it has ended, run refuses. Updates that the output holds stay there, and those of what is processed again
-come once more. Dead letters stay.`,
+come once more. Dead letters stay. It must be told what run will be told of --idle-timeout, which has a topic of its own.`,
 		RunE: p.verb(func(cmd *cobra.Command, _ []string) error { return p.reset(cmd.Context(), f) }),
 	}
 	share(cmd, func(fs *pflag.FlagSet) {
@@ -47,6 +47,7 @@ come once more. Dead letters stay.`,
 		f.appFlag(fs)
 		f.inputFlag(fs)
 		f.outputFlag(fs)
+		f.idleFlag(fs)
 	})
 	own(cmd, func(fs *pflag.FlagSet) {
 		fs.StringVar(&f.to, "to", "start", "where to process from: start, end, or a time such as 2026-01-31T08:00:00Z")
@@ -93,11 +94,11 @@ func (p *program) reset(ctx context.Context, f *resetFlags) error {
 		return usage(err)
 	}
 	cfg, err := f.admin()
-	if err != nil {
+	if err = errors.Join(err, f.checkIdle()); err != nil {
 		return usage(err)
 	}
 	cfg.Logger = p.logger
-	app := session.Window(session.Config{ID: f.app, Input: f.input, Output: f.output})
+	app := session.Window(session.Config{ID: f.app, Input: f.input, Output: f.output, Idle: f.idleTimeout})
 	do := engine.PlanReset
 	if f.execute {
 		do = engine.Reset

@@ -1,8 +1,8 @@
 // Package audit recomputes a session window's results by a simple model, a map and a sum, and compares them with what the
 // window wrote. It shares the codecs with the window and nothing else.
 //
-// Feed a [Model] all dead letters first, then the input, the updates and the changelog, each partition in offset order,
-// and ask for the [Verdict].
+// Feed a [Model] all dead letters first, then, with an idle timeout, the updates that close a session for it, then the
+// input, the updates and the changelog, each partition in offset order, and ask for the [Verdict].
 package audit
 
 import (
@@ -42,6 +42,7 @@ type Config struct {
 	Format  codec.Codec[session.Transaction] // of the input; nil: session.TransactionJSON
 	Updates session.Updates
 	SkipBad bool // bad input leaves no dead letter
+	Idle    bool // an idle timeout closes sessions; with UpdatesEvery only
 }
 
 // Verdict is the outcome. The last four counts are faults.

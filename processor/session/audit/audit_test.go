@@ -24,6 +24,10 @@ func window(t require.TestingT, lines []string) *topics {
 	open := map[string]decimal.Decimal{}
 	for _, line := range lines {
 		key, value, _ := strings.Cut(line, " ")
+		if value == "idle" {
+			w.idle(t, open, key)
+			continue
+		}
 		r := audit.Record{Offset: int64(len(w.input)), Key: []byte(key), Value: []byte(value)}
 		w.input = append(w.input, r)
 		tx, err := session.TransactionCSV().Decode(r.Value)
@@ -72,6 +76,11 @@ func (w *topics) audit(cfg audit.Config, settled int) audit.Verdict {
 	m := audit.New(cfg)
 	for _, r := range w.dead {
 		m.DeadLetter(r)
+	}
+	if cfg.Idle {
+		for _, r := range w.output {
+			m.IdleClosings(r)
+		}
 	}
 	for i, r := range w.input {
 		m.Input(r, i < settled)

@@ -91,6 +91,7 @@ const closeReason = "penstock.close.reason"
 func (m *Model) checkReason(r Record, u session.SessionUpdate) {
 	reason, ok := r.header(closeReason)
 	switch {
+	case u.DepositCurrentBalance && reason == session.ClosedByIdle && m.cfg.Idle: // what has no place is found elsewhere
 	case u.DepositCurrentBalance && reason != "deposit":
 		m.wrong("closing update of key %.60q at partition %d offset %d: expected header %s %q, got %q", r.Key, r.Partition, r.Offset, closeReason, "deposit", reason)
 	case !u.DepositCurrentBalance && ok:

@@ -16,6 +16,7 @@ type Model struct {
 	tracks  map[string]*track
 	letters map[place]*letter
 	live    map[string]liveValue // of the changelog, by partition and key
+	idle    map[string]*idle     // by key
 	verdict Verdict
 
 	update  codec.Codec[session.SessionUpdate]
@@ -34,6 +35,7 @@ type track struct {
 	partition int32
 	open      *sum     // nil: no session is open
 	expect    []update // the updates that the transactions yield
+	idle      int      // how many of expect are of idle timeouts
 	settled   int      // expect[:settled] must have been written
 	late      bool     // transactions came that need not be processed yet
 	next      int      // expect[:next] is done with
@@ -59,7 +61,7 @@ func New(cfg Config) *Model {
 	if cfg.Format == nil {
 		cfg.Format = session.TransactionJSON()
 	}
-	return &Model{cfg: cfg, tracks: map[string]*track{}, letters: map[place]*letter{}, live: map[string]liveValue{},
+	return &Model{cfg: cfg, tracks: map[string]*track{}, letters: map[place]*letter{}, live: map[string]liveValue{}, idle: map[string]*idle{},
 		update: session.SessionUpdateJSON(), value: session.SessionTrackingValueJSON()}
 }
 
@@ -85,6 +87,7 @@ func (m *Model) Input(r Record, settled bool) {
 	if m.cfg.Updates != session.UpdatesClosing || tx.Deposit {
 		t.expect = append(t.expect, u)
 	}
+	m.closeIdle(string(r.Key), t, r.Offset)
 	if settled {
 		t.settled = len(t.expect)
 	} else {

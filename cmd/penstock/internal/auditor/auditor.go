@@ -90,12 +90,17 @@ func (a *auditor) read(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	idle := ends[1]
+	if !a.cfg.Audit.Idle {
+		idle = nil
+	}
 	steps := []struct {
 		topic string
 		ends  kafka.Ends
 		each  func(audit.Record)
 	}{
 		{a.deadLetters(), ends[0], a.model.DeadLetter},
+		{a.cfg.Output, idle, a.model.IdleClosings},
 		{input, inputEnds, func(r audit.Record) { a.model.Input(r, r.Offset < settled[r.Partition]) }},
 		{a.cfg.Output, ends[1], a.model.Output},
 		{a.changelog(), ends[2], a.model.Changelog},

@@ -31,7 +31,8 @@ type Config struct {
 	Rate       int    // records a second; 0: as fast as it goes
 	Seed       uint64 // of the sample
 	Listen     net.Listener
-	BrokerPort int // 0: any that is free
+	Idle       time.Duration // of the window
+	BrokerPort int           // 0: any that is free
 
 	View   view.View
 	Logger *slog.Logger
@@ -78,7 +79,7 @@ func Run(ctx context.Context, cfg Config) (auditor.Report, error) {
 	if err := g.Wait(); err != nil {
 		return auditor.Report{}, err
 	}
-	return auditor.Run(context.WithoutCancel(ctx), auditor.Config{Connection: d.conn, App: app, Output: output, Audit: audit.Config{Input: input}})
+	return auditor.Run(context.WithoutCancel(ctx), auditor.Config{Connection: d.conn, App: app, Output: output, Audit: audit.Config{Input: input, Idle: cfg.Idle > 0}})
 }
 
 func broker(port int) (*kfake.Cluster, error) {
@@ -99,7 +100,7 @@ type demo struct {
 }
 
 func (d *demo) engine(ctx context.Context, dir string) error {
-	window := session.Window(session.Config{ID: app, Input: input, Output: output})
+	window := session.Window(session.Config{ID: app, Input: input, Output: output, Idle: d.cfg.Idle})
 	err := engine.Run(ctx, window, engine.Config{Brokers: d.conn.Brokers, StateDir: dir, CreateTopics: true, Logger: d.cfg.Logger})
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		return nil // stopped while it started
