@@ -118,17 +118,18 @@ func (d *deadlines) split(i int) {
 	d.insert(i+1, upper)
 }
 
-// remove removes x, if it is in the set.
-func (d *deadlines) remove(x deadline) {
+// remove removes x, if it is in the set, and returns the key that was held.
+func (d *deadlines) remove(x deadline) (key string, ok bool) {
 	i := d.chunk(x)
 	if i == len(d.chunks) {
-		return
+		return "", false
 	}
 	c := d.chunks[i]
 	at, ok := slices.BinarySearchFunc(c, x, compareDeadlines)
 	if !ok {
-		return
+		return "", false
 	}
+	key = c[at].key
 	d.n--
 	if at == 0 { // what fires is the first
 		c[0] = deadline{}
@@ -138,10 +139,11 @@ func (d *deadlines) remove(x deadline) {
 	}
 	if len(c) == 0 {
 		d.delete(i)
-		return
+		return key, true
 	}
 	d.set(i, c)
 	d.merge(i)
+	return key, true
 }
 
 // merge keeps chunks from running empty: one of a quarter goes into a neighbour that has the room.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 	"unsafe"
 
 	"github.com/penstock/penstock/processor/internal/topology"
@@ -222,12 +223,17 @@ func (tb *table) reindex(e *entry, at int64) {
 	if e.indexed == at || e.key == "" {
 		return
 	}
+	key, ok := "", false
 	if e.indexed != notIndexed {
-		tb.due.remove(deadline{e.indexed, e.key})
+		key, ok = tb.due.remove(deadline{e.indexed, e.key})
 	}
-	if e.indexed = at; at != notIndexed {
-		tb.due.add(deadline{at, e.key})
+	if e.indexed = at; at == notIndexed {
+		return
 	}
+	if !ok { // one of its own: the entry's would keep the entry, which may be evicted
+		key = strings.Clone(e.key)
+	}
+	tb.due.add(deadline{at, key})
 }
 
 // settleIndex restores the invariants of an entry that left the transaction.
