@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/penstock/penstock/processor/internal/reset"
+	"github.com/penstock/penstock/processor/internal/statedir"
 	"github.com/penstock/penstock/processor/internal/worker"
 	"github.com/twmb/franz-go/pkg/sasl"
 )
@@ -162,3 +163,6 @@ func (c Config) Validate() error {
 	bad(c.Partitions < 1, "partitions %d: use at least 1", c.Partitions)
 	return errors.Join(faults...)
 }
+
+// DefaultStateDir is where an application's state lies unless [Config.StateDir] says otherwise.
+func DefaultStateDir(app string) string { return statedir.DefaultPath(app) }
