@@ -43,7 +43,7 @@ type Session struct {
 
 // fetchMaxBytes bounds what a session fetches ahead, as it lies on the broker; in memory a small record takes several
 // times its size.
-const fetchMaxBytes = 2 << 20
+const fetchMaxBytes = 512 << 10
 
 // records are free once their promise has run.
 var records = sync.Pool{New: func() any { return new(kgo.Record) }}
