@@ -42,9 +42,8 @@ func TestIdleTimeoutsUnderKillsAreExact(t *testing.T) {
 		members[n] = begin(n)
 	}
 	require.NoError(t, <-fed)
-	audit(t, append(common, "--wait", "60s")...)
-	for deadline := time.Now().Add(30 * time.Second); ; {
-		v := audit(t, common...)
+	for deadline := time.Now().Add(90 * time.Second); ; {
+		v := audit(t, append(common, "--wait", "60s")...)
 		if v.OpenSessions == 0 {
 			require.Equal(t, transactions, v.Transactions)
 			require.Greater(t, v.Updates, v.Transactions+1000, "time-outs")

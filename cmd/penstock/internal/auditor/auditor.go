@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -76,15 +77,9 @@ func (a *auditor) read(ctx context.Context) error {
 	}
 	// The results' ends come before the input's: whatever has a result by then, has its cause in what is read. What the
 	// input got since may have results or not.
-	var ends [3]kafka.Ends
-	for i, topic := range []string{a.deadLetters(), a.cfg.Output, a.changelog()} {
-		if ends[i], err = kafka.StableEnds(ctx, a.cl, topic); errors.Is(err, kerr.UnknownTopicOrPartition) {
-			a.note("topic %s does not exist", topic)
-			err = nil
-		}
-		if err != nil {
-			return err
-		}
+	ends, err := a.resultEnds(ctx)
+	if err != nil {
+		return err
 	}
 	inputEnds, err := kafka.StableEnds(ctx, a.cl, input)
 	if err != nil {
@@ -111,6 +106,44 @@ func (a *auditor) read(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// idleTries bounds the search for a moment at which no session is closed.
+const idleTries = 100
+
+// resultEnds are the stable ends of dead letters, output and changelog. An idle timeout closes sessions without a record
+// in the input that would tell of it: the output's end must be the same before and a while after the changelog's is taken
+// (a transaction ends at one partition after the other).
+func (a *auditor) resultEnds(ctx context.Context) (ends [3]kafka.Ends, err error) {
+	for try := 0; ; try++ {
+		for i, topic := range []string{a.deadLetters(), a.cfg.Output, a.changelog()} {
+			if ends[i], err = kafka.StableEnds(ctx, a.cl, topic); errors.Is(err, kerr.UnknownTopicOrPartition) {
+				if try == 0 {
+					a.note("topic %s does not exist", topic)
+				}
+				err = nil
+			}
+			if err != nil {
+				return ends, err
+			}
+		}
+		if !a.cfg.Audit.Idle || ends[1] == nil {
+			return ends, nil
+		}
+		select {
+		case <-ctx.Done():
+			return ends, ctx.Err()
+		case <-time.After(2 * waitPoll):
+		}
+		again, err := kafka.StableEnds(ctx, a.cl, a.cfg.Output)
+		if err != nil || maps.Equal(again, ends[1]) {
+			return ends, err
+		}
+		if try == idleTries {
+			a.note("sessions are closed all the time: one that was closed when the audit began may be called wrong. Audit again when there is less to do")
+			return ends, nil
+		}
+	}
 }
 
 // startWait bounds the wait for the topics of an application that was started just before the audit.
