@@ -69,7 +69,6 @@ type child struct {
 	http   string
 	done   chan struct{}
 	err    error
-	peak   int64 // bytes of resident memory
 }
 
 // ended is what a child prints at its end.
