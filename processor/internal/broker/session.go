@@ -45,6 +45,9 @@ type Session struct {
 // times its size.
 const fetchMaxBytes = 512 << 10
 
+// maxBufferedRecords bounds the records on their way to the broker; Produce waits for room.
+const maxBufferedRecords = 1 << 15
+
 // records are free once their promise has run.
 var records = sync.Pool{New: func() any { return new(kgo.Record) }}
 
@@ -68,7 +71,7 @@ func (c *Cluster) NewSession(ctx context.Context, cfg SessionConfig) (*Session, 
 		kgo.FetchMaxBytes(fetchMaxBytes),
 		kgo.FetchMaxPartitionBytes(fetchMaxBytes/2),
 		kgo.ProducerLinger(cfg.Linger),
-		kgo.MaxBufferedRecords(1<<18),
+		kgo.MaxBufferedRecords(maxBufferedRecords),
 		kgo.RecordPartitioner(&partitioner{direct, byKey}),
 	)
 	if cfg.BatchBytes != nil {

@@ -35,6 +35,7 @@ func (w *Worker) recover(ctx context.Context, cause error) error {
 	for p, o := range w.tasks {
 		leases = append(leases, lease{p, o.epoch})
 		w.drop(p)
+		w.cfg.Monitor.Acquired(p) // it serves no more, until it is taken over again
 	}
 	w.session.Close()
 	if err := w.backoff(ctx); err != nil {
