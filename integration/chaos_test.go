@@ -1,0 +1,115 @@
+package integration
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// Three processes and a broker under a random, seeded schedule of faults; then the audit. PENSTOCK_CHAOS is how long, by
+// default a minute; PENSTOCK_CHAOS_SEED repeats a schedule.
+func TestChaos(t *testing.T) {
+	over := time.Minute
+	if s := os.Getenv("PENSTOCK_CHAOS"); s != "" {
+		var err error
+		over, err = time.ParseDuration(s)
+		require.NoError(t, err)
+	}
+	seed := uint64(time.Now().UnixNano())
+	if s := os.Getenv("PENSTOCK_CHAOS_SEED"); s != "" {
+		var err error
+		seed, err = strconv.ParseUint(s, 10, 64)
+		require.NoError(t, err)
+	}
+	t.Logf("PENSTOCK_CHAOS=%v PENSTOCK_CHAOS_SEED=%d", over, seed)
+	c := &chaos{cluster: newCluster(t, "chaos", 8), rng: rand.New(rand.NewPCG(seed, 2)), survived: map[string]int{}}
+	for n := range c.members {
+		c.members[n] = c.member(n, "--standby", "1")
+	}
+	count := int(over.Seconds() * 5000)
+	wait := c.feeding(count, over)
+	for end := time.Now().Add(over); time.Now().Before(end); {
+		c.fault()
+	}
+	wait()
+	for _, p := range c.members {
+		p.running()
+	}
+	require.Equal(t, count, c.audit().Transactions)
+	for _, p := range c.members {
+		p.stop()
+	}
+	require.Equal(t, count, c.audit().Updates)
+	t.Logf("%d transactions exact; faults survived: %v", count, c.survived)
+}
+
+type chaos struct {
+	*cluster
+	rng      *rand.Rand
+	members  [3]*process
+	survived map[string]int // by kind
+}
+
+// fault does one thing to a member, or to the broker.
+func (c *chaos) fault() {
+	c.t.Helper()
+	n := c.rng.IntN(len(c.members))
+	p := c.members[n]
+	again := func() { c.members[n] = c.member(n, "--standby", "1") }
+	kinds := []struct {
+		name string
+		do   func()
+	}{
+		{"kill -9", func() { p.kill(); again() }},
+		{"kill -9, restart later", func() { p.kill(); c.rest(4 * time.Second); again() }},
+		{"kill -9 and state wiped", func() { p.kill(); c.must(os.RemoveAll(c.dir(n))); again() }},
+		{"kill -9 and an old copy of the state put back", func() { p.kill(); c.putBack(n); again() }},
+		{"SIGTERM", func() { p.stop(); again() }},
+		{"SIGSTOP for a moment", func() { c.freeze(p, time.Second) }},
+		{"SIGSTOP past the session", func() { c.freeze(p, 9*time.Second) }},
+		{"broker kill -9", func() { c.broker.Kill(); c.broker.Restart() }},
+		{"broker frozen", func() { c.broker.Pause(); c.rest(3 * time.Second); c.broker.Unpause() }},
+	}
+	kind := kinds[c.rng.IntN(len(kinds))]
+	p.running()
+	began := time.Now()
+	kind.do()
+	c.survived[kind.name]++
+	c.t.Logf("%s of member %d took %v", kind.name, n, time.Since(began).Round(time.Millisecond))
+	c.rest(2 * time.Second)
+}
+
+func (c *chaos) must(err error) {
+	c.t.Helper()
+	require.NoError(c.t, err)
+}
+
+// rest waits up to a time.
+func (c *chaos) rest(most time.Duration) { time.Sleep(time.Duration(c.rng.Int64N(int64(most)))) }
+
+func (c *chaos) freeze(p *process, d time.Duration) {
+	c.t.Helper()
+	c.must(p.cmd.Process.Signal(syscall.SIGSTOP))
+	time.Sleep(d)
+	c.must(p.cmd.Process.Signal(syscall.SIGCONT))
+}
+
+// putBack swaps the member's directory with the copy taken the last time.
+func (c *chaos) putBack(n int) {
+	c.t.Helper()
+	old := filepath.Join(c.root, fmt.Sprintf("old-%d", n))
+	fresh := old + "-next"
+	c.must(os.CopyFS(fresh, os.DirFS(c.dir(n))))
+	if _, err := os.Stat(old); err == nil {
+		c.must(os.RemoveAll(c.dir(n)))
+		c.must(os.Rename(old, c.dir(n)))
+	}
+	c.must(os.Rename(fresh, old))
+}
