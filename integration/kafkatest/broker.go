@@ -158,7 +158,7 @@ func (b *Broker) Admin(t testing.TB) *kadm.Client {
 	return kadm.NewClient(client)
 }
 
-// CreateTopic creates a topic with one replica. A nil configs leaves the broker's own settings in force. Tests that
+// CreateTopic creates a topic with one replica and returns when it can be found. A nil configs leaves the broker's own settings in force. Tests that
 // also run on brokers that are not ours choose names that are new each time.
 func (b *Broker) CreateTopic(t testing.TB, name string, partitions int, configs map[string]string) {
 	t.Helper()
@@ -168,8 +168,20 @@ func (b *Broker) CreateTopic(t testing.TB, name string, partitions int, configs 
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
 	defer cancel()
-	if _, err := b.Admin(t).CreateTopic(ctx, int32(partitions), 1, values, name); err != nil {
+	admin := b.Admin(t)
+	if _, err := admin.CreateTopic(ctx, int32(partitions), 1, values, name); err != nil {
 		t.Fatalf("create topic %q on %v: %v", name, b.addrs, err)
+	}
+	for {
+		// Not through the client's cache: every question is the broker's to answer.
+		listed, err := admin.ListEndOffsets(ctx, name)
+		if err == nil && listed.Error() == nil && len(listed[name]) == partitions {
+			return
+		}
+		if ctx.Err() != nil {
+			t.Fatalf("topic %q on %v cannot be found: %v", name, b.addrs, err)
+		}
+		time.Sleep(20 * time.Millisecond)
 	}
 }
 
