@@ -264,8 +264,16 @@ func (n *node) kill(ctx context.Context) error {
 	}
 }
 
-func (n *node) pause(ctx context.Context) error {
-	_, err := n.docker.ContainerPause(ctx, n.id, client.ContainerPauseOptions{})
+// pauseTries is how often a freeze is asked for: on a busy machine the kernel may not get all of a container's threads to
+// stop in the time that Docker gives it.
+const pauseTries = 5
+
+func (n *node) pause(ctx context.Context) (err error) {
+	for range pauseTries {
+		if _, err = n.docker.ContainerPause(ctx, n.id, client.ContainerPauseOptions{}); err == nil {
+			return nil
+		}
+	}
 	return err
 }
 
