@@ -15,10 +15,13 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 )
 
-// Three processes and a broker under a random, seeded schedule of faults; then the audit. PENSTOCK_TEST_CHAOS is how long, by
-// default a minute; PENSTOCK_TEST_CHAOS_SEED repeats a schedule.
+// Three processes and a broker under a random, seeded schedule of faults; then the audit. PENSTOCK_TEST_CHAOS is how long;
+// without it the test is skipped. PENSTOCK_TEST_CHAOS_SEED repeats a schedule.
 func TestChaos(t *testing.T) {
 	over := time.Minute
+	if os.Getenv("PENSTOCK_TEST_CHAOS") == "" {
+		t.Skip("a schedule of random faults: set PENSTOCK_TEST_CHAOS to how long, such as 5m")
+	}
 	if s := os.Getenv("PENSTOCK_TEST_CHAOS"); s != "" {
 		var err error
 		over, err = time.ParseDuration(s)
@@ -100,7 +103,6 @@ func (c *chaos) fault() {
 		{"SIGTERM", func() { p.stop(); again() }},
 		{"SIGSTOP for a moment", func() { c.freeze(p, time.Second) }},
 		{"SIGSTOP past the session", func() { c.freeze(p, 9*time.Second) }},
-		{"broker restarted", func() { c.broker.Stop(); c.broker.Restart() }},
 		{"broker frozen", func() { c.broker.Pause(); c.rest(3 * time.Second); c.broker.Unpause() }},
 	}
 	kind := kinds[c.rng.IntN(len(kinds))]
