@@ -18,15 +18,12 @@ import (
 // Three processes and a broker under a random, seeded schedule of faults; then the audit. PENSTOCK_TEST_CHAOS is how long;
 // without it the test is skipped. PENSTOCK_TEST_CHAOS_SEED repeats a schedule.
 func TestChaos(t *testing.T) {
-	over := time.Minute
-	if os.Getenv("PENSTOCK_TEST_CHAOS") == "" {
+	long := os.Getenv("PENSTOCK_TEST_CHAOS")
+	if long == "" {
 		t.Skip("a schedule of random faults: set PENSTOCK_TEST_CHAOS to how long, such as 5m")
 	}
-	if s := os.Getenv("PENSTOCK_TEST_CHAOS"); s != "" {
-		var err error
-		over, err = time.ParseDuration(s)
-		require.NoError(t, err)
-	}
+	over, err := time.ParseDuration(long)
+	require.NoError(t, err)
 	seed := uint64(time.Now().UnixNano())
 	if s := os.Getenv("PENSTOCK_TEST_CHAOS_SEED"); s != "" {
 		var err error

@@ -115,25 +115,7 @@ func (w testWriter) Write(p []byte) (int, error) {
 // start runs the window until stop is called.
 func (w *world) start(cfg engine.Config) (stop func()) {
 	w.t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() {
-		err := engine.Run(ctx, session.Window(session.Config{ID: "app", Input: input, Output: output}), cfg)
-		if err != nil {
-			w.failed.Store(&err)
-		}
-		done <- err
-	}()
-	return func() {
-		w.t.Helper()
-		cancel()
-		select {
-		case err := <-done:
-			require.NoError(w.t, err)
-		case <-time.After(15 * time.Second):
-			w.t.Fatal("the engine does not stop")
-		}
-	}
+	return w.runApp(session.Window(session.Config{ID: "app", Input: input, Output: output}), cfg)
 }
 
 func TestEveryTransactionYieldsItsUpdate(t *testing.T) {

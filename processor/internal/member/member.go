@@ -41,13 +41,11 @@ type Group struct {
 	epochs  []atomic.Uint64
 	counter uint64
 	leases  map[int32]Holder
-	joined  chan struct{} // closed at the first assignment
-	once    bool
 }
 
 // Join joins the group. The holders must be ready for Acquire.
 func Join(cfg Config) (*Group, error) {
-	g := &Group{cfg: cfg, epochs: make([]atomic.Uint64, cfg.Partitions), leases: map[int32]Holder{}, joined: make(chan struct{})}
+	g := &Group{cfg: cfg, epochs: make([]atomic.Uint64, cfg.Partitions), leases: map[int32]Holder{}}
 	ready := make(chan struct{}) // the callbacks may run before Join has returned
 	wait := func(fn func([]int32)) func([]int32) {
 		return func(ps []int32) { <-ready; fn(ps) }
@@ -70,10 +68,6 @@ func (g *Group) assigned(ps []int32) {
 		return
 	}
 	g.cfg.Logger.Info("partitions assigned", "partitions", ps)
-	if !g.once {
-		g.once = true
-		close(g.joined)
-	}
 	for _, p := range ps {
 		if int(p) >= len(g.epochs) {
 			g.cfg.Logger.Error("a partition was added to the input while running; it is not processed until a restart with a changelog of equal partition count",

@@ -319,7 +319,7 @@ func (r *run) fetch(ctx context.Context, reader *broker.Reader, offset int64) (f
 
 // retry calls fn until it succeeds or cannot any more. It says what it waits for when that takes long.
 func (r *run) retry(ctx context.Context, what string, fn func() error) error {
-	began, wait := time.Now(), retryMin
+	began, next := time.Now(), retryMin
 	for {
 		err := fn()
 		if err == nil {
@@ -338,12 +338,10 @@ func (r *run) retry(ctx context.Context, what string, fn func() error) error {
 			r.log.Warn("waiting to take over a partition", "step", what, "error", err)
 			began = time.Now()
 		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(wait):
+		if err := wait(ctx, next); err != nil {
+			return err
 		}
-		wait = min(2*wait, retryMax)
+		next = min(2*next, retryMax)
 	}
 }
 
