@@ -25,6 +25,7 @@ const (
 	reachTimeout = 6 * time.Second  // to find a broker
 	startTimeout = 30 * time.Second // of the checks before the group is joined
 	stopTimeout  = 6 * time.Second  // to finish the transactions and leave; then everything is cut
+	startRetry   = time.Second      // between two tries of a start that the brokers' absence cut short
 	topicPoll    = 50 * time.Millisecond
 )
 
@@ -58,14 +59,21 @@ func Run(ctx context.Context, app *processor.App, cfg Config) error {
 		if ctx.Err() != nil && !errors.As(err, new(*worker.Fatal)) {
 			return nil // whatever a start or stop that was cut short says
 		}
-		if !statestore.IsCorrupt(err) {
+		switch {
+		case statestore.IsCorrupt(err):
+			aside, asideErr := dir.SetAside()
+			if asideErr != nil {
+				return errors.Join(err, asideErr)
+			}
+			cfg.Logger.Error("the local store is damaged; it is set aside and rebuilt from the changelog", "error", err, "aside", aside)
+		case e.reached && broker.IsAway(err): // they answered once, so it is no fault of the configuration
+			cfg.Logger.Warn("the brokers went away during the start, which is tried again", "error", err)
+			if pause(ctx, startRetry) != nil {
+				return nil
+			}
+		default:
 			return err
 		}
-		aside, asideErr := dir.SetAside()
-		if asideErr != nil {
-			return errors.Join(err, asideErr)
-		}
-		cfg.Logger.Error("the local store is damaged; it is set aside and rebuilt from the changelog", "error", err, "aside", aside)
 	}
 }
 
@@ -77,7 +85,8 @@ type engine struct {
 	instance string
 	counters *worker.Counters
 	monitor  *telemetry.Monitor
-	producer int // highest worker number ever used here, the count of transactional ids to end (R13)
+	reached  bool // a broker has answered
+	producer int  // highest worker number ever used here, the count of transactional ids to end (R13)
 }
 
 // identify settles the instance id and the workers' ids, and keeps them in the directory.
@@ -123,6 +132,7 @@ func (e *engine) start(ctx context.Context) (*broker.Cluster, topics, string, er
 	if err != nil {
 		return nil, topics{}, "", err
 	}
+	e.reached = true
 	clusterID, err := cluster.ID(ctx)
 	if err == nil {
 		var ts topics

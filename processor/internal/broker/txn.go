@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -113,6 +115,12 @@ func IsFenced(err error) bool {
 
 // IsRetriable reports whether an error may go away by itself.
 func IsRetriable(err error) bool { return kerr.IsRetriable(err) || kgo.IsRetryableBrokerErr(err) }
+
+// IsAway reports whether an error says that a broker that was asked did not answer, or not yet.
+func IsAway(err error) bool {
+	return IsRetriable(err) || errors.As(err, new(net.Error)) || errors.As(err, new(*kgo.ErrFirstReadEOF)) ||
+		errors.Is(err, io.EOF) || errors.Is(err, context.DeadlineExceeded)
+}
 
 // IsAuthorization reports whether an error says that a right is missing.
 func IsAuthorization(err error) bool {
