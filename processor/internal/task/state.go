@@ -8,13 +8,13 @@ import (
 	"github.com/penstock/penstock/processor/internal/topology"
 )
 
-// table is one state of one task: the overlay and the committed cache in one map, so that a record costs one lookup.
+// table is one state of one task: the overlay and the committed cache in one index, so that a record costs one lookup.
 //
 // Invariant (R1): value, exists and dirty change in Keep alone, that is by committed transactions.
 type table struct {
 	prefix  []byte // of its keys in the store
 	keyBuf  []byte
-	entries map[string]*entry
+	entries index
 	ring    []*entry // all entries, for the eviction's hand
 	hand    int
 	bytes   int // estimate of the memory in use
@@ -71,7 +71,7 @@ func newEntry(key []byte) *entry {
 	return &c.entry
 }
 
-// entryOverhead is what an entry costs beside its bytes, map and ring included.
+// entryOverhead is what an entry costs beside its bytes, index and ring included.
 const entryOverhead = 200
 
 type undo struct {
@@ -81,7 +81,7 @@ type undo struct {
 }
 
 func newTable(partition int32, state string) *table {
-	return &table{prefix: StatePrefix(partition, state), entries: map[string]*entry{}}
+	return &table{prefix: StatePrefix(partition, state)}
 }
 
 // StatePrefix is what all of a state's keys in the store begin with: the partition in 4 bytes, big endian, the state's
@@ -103,8 +103,8 @@ func (t *Task) slot(state int) (*entry, error) {
 		return e, nil
 	}
 	tb := t.tables[state]
-	e, ok := tb.entries[string(t.record.Key)]
-	if !ok {
+	e := tb.entries.get(t.record.Key)
+	if e == nil {
 		var err error
 		if e, err = t.load(tb, t.record.Key); err != nil {
 			return nil, err
@@ -134,7 +134,7 @@ func (t *Task) load(tb *table, key []byte) (*entry, error) {
 			return nil, fmt.Errorf("key %q of a timer: a value of %d bytes is %w", key, len(e.value), ErrDeadline)
 		}
 	}
-	tb.entries[e.key] = e
+	tb.entries.put(e)
 	tb.ring = append(tb.ring, e)
 	tb.bytes += e.size()
 	return e, nil
@@ -186,5 +186,5 @@ func (tb *table) drop(i int) {
 	tb.ring[last] = nil
 	tb.ring = tb.ring[:last]
 	tb.bytes -= e.size()
-	delete(tb.entries, e.key)
+	tb.entries.remove(e)
 }

@@ -184,8 +184,8 @@ func (t *Task) due(clock topology.Clock, until int64) (*entry, int, error) {
 			return nil, 0, nil
 		}
 		tb := t.timers[which].table
-		e, ok := tb.entries[first.key]
-		if !ok {
+		e := tb.entries.get(bytesOf(first.key))
+		if e == nil {
 			var err error
 			if e, err = t.load(tb, bytesOf(first.key)); err != nil {
 				return nil, 0, err
@@ -274,8 +274,8 @@ func (t *Task) EachTimer(which int, fn func(key string, at int64)) error {
 	var all []deadline
 	tb.due.all(func(d deadline) { all = append(all, d) })
 	for _, d := range all {
-		e, ok := tb.entries[d.key]
-		if !ok {
+		e := tb.entries.get(bytesOf(d.key))
+		if e == nil {
 			var err error
 			if e, err = t.load(tb, bytesOf(d.key)); err != nil {
 				return err

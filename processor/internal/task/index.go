@@ -1,0 +1,88 @@
+package task
+
+import (
+	"hash/maphash"
+)
+
+// index finds a table's entries by key. It is a hash table of open addressing: a lookup meets one line of slots and then
+// the entry itself, whose key lies beside it, where a Go map meets its control bytes, its copy of the key's header, the
+// key and the entry.
+//
+// Invariant: no free slot lies between an entry's first slot, hash & mask, and the one that holds it.
+type index struct {
+	slots []slot // a power of two, at most three quarters of them in use
+	used  int
+}
+
+type slot struct {
+	hash  uint64
+	entry *entry // nil: free
+}
+
+const minSlots = 16
+
+var indexSeed = maphash.MakeSeed()
+
+// get returns the entry of a key, nil if there is none.
+func (x *index) get(key []byte) *entry {
+	if len(x.slots) == 0 {
+		return nil
+	}
+	hash := maphash.Bytes(indexSeed, key)
+	mask := uint64(len(x.slots) - 1)
+	for i := hash & mask; ; i = (i + 1) & mask {
+		s := &x.slots[i]
+		if s.entry == nil {
+			return nil
+		}
+		if s.hash == hash && s.entry.key == string(key) {
+			return s.entry
+		}
+	}
+}
+
+// put adds an entry whose key is not in the index.
+func (x *index) put(e *entry) {
+	if 4*(x.used+1) > 3*len(x.slots) {
+		x.grow()
+	}
+	x.used++
+	x.place(slot{maphash.String(indexSeed, e.key), e})
+}
+
+func (x *index) place(s slot) {
+	mask := uint64(len(x.slots) - 1)
+	i := s.hash & mask
+	for x.slots[i].entry != nil {
+		i = (i + 1) & mask
+	}
+	x.slots[i] = s
+}
+
+func (x *index) grow() {
+	old := x.slots
+	x.slots = make([]slot, max(minSlots, 2*len(old)))
+	for _, s := range old {
+		if s.entry != nil {
+			x.place(s)
+		}
+	}
+}
+
+// remove takes an entry of the index out, and moves those after it that stood aside for it.
+func (x *index) remove(e *entry) {
+	mask := uint64(len(x.slots) - 1)
+	i := maphash.String(indexSeed, e.key) & mask
+	for x.slots[i].entry != e {
+		i = (i + 1) & mask
+	}
+	x.used--
+	for j := (i + 1) & mask; x.slots[j].entry != nil; j = (j + 1) & mask {
+		// The slot may move to i unless its first slot lies after i, up to j itself.
+		if (j-x.slots[j].hash)&mask >= (j-i)&mask {
+			x.slots[i] = x.slots[j]
+			i = j
+		}
+	}
+	x.slots[i] = slot{}
+}
