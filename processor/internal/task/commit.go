@@ -16,7 +16,7 @@ func (t *Task) Prepare() {
 	t.prepareStream()
 	for state, tb := range t.tables {
 		for _, e := range tb.touched {
-			if !e.changed() {
+			if e.changes = e.changed(); !e.changes {
 				continue
 			}
 			var value []byte
@@ -42,13 +42,13 @@ func (e *entry) changed() bool {
 	return false
 }
 
-// Keep makes the transaction's changes the committed state. It is called only after the broker confirmed the end of the
-// transaction (R3). changelog holds, by state, the offset after the last record that the transaction wrote there, or -1.
+// Keep makes the transaction's changes, as Prepare found them, the committed state. It is called only after the broker
+// confirmed the end of the transaction (R3). changelog holds, by state, the offset after the last record that the transaction wrote there, or -1.
 func (t *Task) Keep(changelog []int64, now int64) {
 	for _, tb := range t.tables {
 		for _, e := range tb.touched {
 			e.touched = false
-			if e.changed() {
+			if e.changes {
 				tb.keep(e)
 			}
 			e.phase = phaseNone

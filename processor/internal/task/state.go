@@ -44,6 +44,7 @@ type entry struct {
 	exists  bool   // committed
 	phase   phase
 	touched bool // in table.touched
+	changes bool // Prepare found that the transaction changes the committed value
 	dirty   bool // in table.dirty
 	stored  bool // a freeze wrote the key, or the store was seen to hold it
 	visited bool // since the eviction's hand came by
