@@ -139,7 +139,7 @@ func (d *Driver) Now() time.Time { return d.now }
 
 // Commit ends the transaction: its outputs, state and offsets are there for all to see.
 func (d *Driver) Commit() {
-	d.task.Prepare()
+	d.task.Prepare(nil)
 	d.collect()
 	ends := make([]int64, len(d.changelogs))
 	for _, e := range d.pending {

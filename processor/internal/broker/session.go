@@ -43,7 +43,7 @@ type Session struct {
 
 // fetchMaxBytes bounds what a session fetches ahead, as it lies on the broker; in memory a small record takes several
 // times its size.
-const fetchMaxBytes = 2 << 20
+const fetchMaxBytes = 512 << 10
 
 // maxBufferedRecords bounds the records on their way to the broker; Produce waits for room.
 const maxBufferedRecords = 1 << 15

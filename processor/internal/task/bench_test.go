@@ -39,7 +39,7 @@ func BenchmarkStep(b *testing.B) {
 		}
 		t.ClearEffects()
 		if n++; n%10_000 == 0 {
-			t.Prepare()
+			t.Prepare(nil)
 			t.ClearEffects()
 			t.Keep([]int64{-1}, 1)
 			arena.Reset()

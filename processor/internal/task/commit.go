@@ -3,11 +3,16 @@ package task
 import "bytes"
 
 // Prepare adds what the commit needs to the effects: one changelog record for each key that changed, none for one that
-// came and went within the transaction, and the emissions that were held back.
-func (t *Task) Prepare() {
+// came and went within the transaction, and the emissions that were held back. added is called after each, so that its
+// caller can hand the effects on as they come; it may be nil.
+func (t *Task) Prepare(added func()) {
+	if added == nil {
+		added = func() {}
+	}
 	for _, e := range t.held {
 		if e.Kind == Output {
 			t.effects = append(t.effects, e)
+			added()
 		}
 	}
 	clear(t.held)
@@ -27,6 +32,7 @@ func (t *Task) Prepare() {
 				}
 			}
 			t.effects = append(t.effects, Effect{Kind: Changelog, Index: state, Key: bytesOf(e.key), Value: value, Timestamp: t.now})
+			added()
 		}
 	}
 }

@@ -152,7 +152,7 @@ func BenchmarkMillionTimers(b *testing.B) {
 			if k, err = t.Tick(1<<40, 1<<40, 10_000); err != nil {
 				b.Fatal(err)
 			}
-			t.Prepare()
+			t.Prepare(nil)
 			t.ClearEffects()
 			t.Keep([]int64{0}, 0)
 			var frozen statestore.Batch

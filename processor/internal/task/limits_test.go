@@ -55,7 +55,7 @@ func TestARecordTooLargeForATopicIsADeadLetter(t *testing.T) {
 			big := bytes.Repeat([]byte("x"), 1000)
 			require.NoError(t, tk.Step(&topology.Record{Offset: 0, Key: []byte("k"), Value: big}, 1))
 			require.NoError(t, tk.Step(&topology.Record{Offset: 1, Key: []byte("k"), Value: []byte("small")}, 1))
-			tk.Prepare()
+			tk.Prepare(nil)
 			effects := tk.Effects()
 			require.Len(t, effects, 3)
 			require.Equal(t, task.DeadLetterKind, effects[0].Kind)

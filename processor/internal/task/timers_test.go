@@ -49,7 +49,7 @@ func (h *harness) set(key string, at int64) {
 }
 
 func (h *harness) commit() {
-	h.task.Prepare()
+	h.task.Prepare(nil)
 	h.log += int64(len(h.task.Effects()))
 	h.task.ClearEffects()
 	h.task.Keep([]int64{h.log}, 0)

@@ -19,7 +19,7 @@ func (w *Worker) commit(ctx context.Context) error {
 	began := time.Now()
 	touched := w.touched()
 	for _, o := range touched {
-		o.task.Prepare()
+		o.task.Prepare(func() { w.gathered(o) })
 		w.produceOf(o)
 	}
 	if err := w.step(Prepared); err != nil {

@@ -88,18 +88,13 @@ func (w *Worker) onRecord(ctx context.Context) func(*topology.Record, bool) erro
 		if err != nil {
 			return w.stepFailed(err)
 		}
-		if len(o.task.Effects()) >= produceEvery {
-			w.produceOf(o)
-		}
+		w.gathered(o)
 		w.placed(r)
 		w.records++
 		w.bytes += len(r.Key) + len(r.Value)
 		return w.look(ctx)
 	}
 }
-
-// produceEvery is how many effects are handed to the client at a time: while they are in the processor's cache.
-const produceEvery = 256
 
 // look reads the clock now and then, and commits inside a batch whose handlers are slow (a transaction never reaches
 // its time-out by our own slowness).

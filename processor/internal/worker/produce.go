@@ -13,6 +13,16 @@ func (w *Worker) produce() error {
 	return nil
 }
 
+// produceEvery is how many effects are handed to the client at a time: while they are in the processor's cache.
+const produceEvery = 256
+
+// gathered hands a task's effects to the client where there are enough of them.
+func (w *Worker) gathered(o *owned) {
+	if len(o.task.Effects()) >= produceEvery {
+		w.produceOf(o)
+	}
+}
+
 func (w *Worker) produceOf(o *owned) {
 	effects := o.task.Effects()
 	for i := range effects {

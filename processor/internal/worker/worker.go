@@ -55,7 +55,7 @@ const (
 	// in time.
 	clockEvery = 16
 	// transactionRecords bounds a transaction in records, and with it the memory that it pins.
-	transactionRecords = 1 << 18
+	transactionRecords = 1 << 16
 	transactionBytes   = 64 << 20
 )
 

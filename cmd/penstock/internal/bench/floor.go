@@ -31,8 +31,8 @@ type FloorConfig struct {
 const (
 	floorCommit    = 300 * time.Millisecond // under load
 	floorMinCommit = 8 * time.Millisecond   // with nothing more to read
-	floorRecords   = 1 << 18                // of a transaction
-	floorFetch     = 2 << 20
+	floorRecords   = 1 << 16                // of a transaction
+	floorFetch     = 512 << 10
 )
 
 // Floor copies the input's records, keys and values as they are, to the output, writes a changelog record for each key
