@@ -100,6 +100,7 @@ func (c *chaos) fault() {
 		{"SIGTERM", func() { p.stop(); again() }},
 		{"SIGSTOP for a moment", func() { c.freeze(p, time.Second) }},
 		{"SIGSTOP past the session", func() { c.freeze(p, 9*time.Second) }},
+		{"broker kill -9", func() { c.broker.Kill(); c.broker.Restart() }},
 		{"broker frozen", func() { c.broker.Pause(); c.rest(3 * time.Second); c.broker.Unpause() }},
 	}
 	kind := kinds[c.rng.IntN(len(kinds))]

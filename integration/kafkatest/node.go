@@ -68,7 +68,7 @@ func startNode(t testing.TB, properties map[string]string) *node {
 	if err := ensureImage(ctx, docker, image); err != nil {
 		unavailable(t, fmt.Sprintf("no image %s, and no pull of it: %v", image, err))
 	}
-	host, err := dockerHost(ctx)
+	host, err := dockerHost(ctx, docker)
 	if err != nil {
 		t.Fatalf("find the host that Docker publishes ports on: %v", err)
 	}
@@ -143,7 +143,14 @@ func ensureImage(ctx context.Context, docker *testcontainers.DockerClient, image
 }
 
 // dockerHost returns the address that published ports are reached by.
-func dockerHost(ctx context.Context) (string, error) {
+func dockerHost(ctx context.Context, docker *testcontainers.DockerClient) (string, error) {
+	// A daemon that runs on this very host, whatever testcontainers takes the host for: its guess is made from the
+	// daemon's networks, and is the way out of this host where a busy daemon does not tell them in time.
+	if info, err := docker.Info(ctx, client.InfoOptions{}); err == nil {
+		if name, err := os.Hostname(); err == nil && name == info.Info.Name {
+			return loopback, nil
+		}
+	}
 	provider, err := testcontainers.NewDockerProvider(testcontainers.WithLogger(silent{}))
 	if err != nil {
 		return "", err
