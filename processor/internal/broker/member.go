@@ -25,13 +25,14 @@ type MemberConfig struct {
 
 // Member is a static member of a consumer group. Its client only holds the membership: it fetches nothing.
 type Member struct {
-	cfg MemberConfig
-	cl  *kgo.Client
+	cfg     MemberConfig
+	cl      *kgo.Client
+	setting func(ctx context.Context, key string) string // of a broker
 }
 
 // Join makes the client; it joins in the background.
 func (c *Cluster) Join(cfg MemberConfig) (*Member, error) {
-	m := &Member{cfg: cfg}
+	m := &Member{cfg: cfg, setting: c.brokerConfig}
 	pick := func(fn func([]int32)) func(context.Context, *kgo.Client, map[string][]int32) {
 		return func(_ context.Context, _ *kgo.Client, parts map[string][]int32) {
 			if ps := parts[cfg.Topic]; len(ps) > 0 {
@@ -82,6 +83,11 @@ func (m *Member) Watch(ctx context.Context) error {
 				return fmt.Errorf("%w: group %s, instance %s", ErrInstanceFenced, m.cfg.Group, m.cfg.InstanceID)
 			case IsAuthorization(e.Err):
 				return fmt.Errorf("join group %s: %w", m.cfg.Group, lacking(e.Err, Read, "group", m.cfg.Group))
+			case errors.Is(e.Err, kerr.InvalidSessionTimeout):
+				return fmt.Errorf("join group %s: session timeout %v is outside of what the brokers allow, group.min.session.timeout.ms %s to group.max.session.timeout.ms %s (%w)",
+					m.cfg.Group, m.cfg.SessionTimeout, m.setting(ctx, "group.min.session.timeout.ms"), m.setting(ctx, "group.max.session.timeout.ms"), e.Err)
+			case errors.Is(e.Err, kerr.InconsistentGroupProtocol):
+				return fmt.Errorf("join group %s: its members are consumers of another kind. Stop them, or give this application an id of its own (%w)", m.cfg.Group, e.Err)
 			}
 		}
 	}

@@ -108,9 +108,9 @@ func (s *Session) Commit(ctx context.Context) error {
 	return nil
 }
 
-// IsFenced reports whether an error says that another holder of the same transactional or instance id took over.
+// IsFenced reports whether an error says that another holder of the same transactional id took over.
 func IsFenced(err error) bool {
-	return errors.Is(err, kerr.ProducerFenced) || errors.Is(err, kerr.InvalidProducerEpoch) || errors.Is(err, kerr.FencedInstanceID)
+	return errors.Is(err, kerr.ProducerFenced) || errors.Is(err, kerr.InvalidProducerEpoch)
 }
 
 // IsRetriable reports whether an error may go away by itself.

@@ -4,6 +4,7 @@ package member
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync/atomic"
 	"time"
@@ -36,7 +37,7 @@ type Config struct {
 // Group is this process's membership and the leases under it.
 type Group struct {
 	cfg    Config
-	member *broker.Member
+	member atomic.Pointer[broker.Member]
 	// epochs[p] is the ownership epoch of partition p: 0 while it is not owned, and never the same number twice (R2).
 	epochs  []atomic.Uint64
 	counter uint64
@@ -46,20 +47,24 @@ type Group struct {
 // Join joins the group. The holders must be ready for Acquire.
 func Join(cfg Config) (*Group, error) {
 	g := &Group{cfg: cfg, epochs: make([]atomic.Uint64, cfg.Partitions), leases: map[int32]Holder{}}
+	return g, g.join()
+}
+
+func (g *Group) join() error {
 	ready := make(chan struct{}) // the callbacks may run before Join has returned
 	wait := func(fn func([]int32)) func([]int32) {
 		return func(ps []int32) { <-ready; fn(ps) }
 	}
-	m, err := cfg.Cluster.Join(broker.MemberConfig{
-		Group: cfg.Group, InstanceID: cfg.InstanceID, Topic: cfg.Topic, SessionTimeout: cfg.SessionTimeout,
+	m, err := g.cfg.Cluster.Join(broker.MemberConfig{
+		Group: g.cfg.Group, InstanceID: g.cfg.InstanceID, Topic: g.cfg.Topic, SessionTimeout: g.cfg.SessionTimeout,
 		Assigned: wait(g.assigned), Revoked: wait(g.revoked), Lost: wait(g.lost),
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	g.member = m
+	g.member.Store(m)
 	close(ready)
-	return g, nil
+	return nil
 }
 
 func (g *Group) assigned(ps []int32) {
@@ -141,19 +146,40 @@ func (g *Group) release(ps []int32, commit bool) {
 func (g *Group) Epoch(partition int32) uint64 { return g.epochs[partition].Load() }
 
 // Membership is the current one. Safe for concurrent use.
-func (g *Group) Membership() broker.Membership { return g.member.Membership() }
+func (g *Group) Membership() broker.Membership { return g.member.Load().Membership() }
+
+// fencedAgain is how soon a second fencing shows another process of the same instance id.
+const fencedAgain = time.Minute
 
 // Watch returns when the membership cannot go on, or ctx is done.
-func (g *Group) Watch(ctx context.Context) error { return g.member.Watch(ctx) }
+//
+// A member is fenced by another process that joined under its instance id, and also by a coordinator that crashed before
+// it had written down the member's join. These look alike, so the first one is answered by a new join, which fences the
+// other process if there is one; a second one within a minute is a duel, and ends here (R13).
+func (g *Group) Watch(ctx context.Context) error {
+	for last := (time.Time{}); ; last = time.Now() {
+		m := g.member.Load()
+		err := m.Watch(ctx) // the loss of all partitions has been told when it returns
+		if !errors.Is(err, broker.ErrInstanceFenced) || !last.IsZero() && time.Since(last) < fencedAgain {
+			return err
+		}
+		g.cfg.Logger.Warn("the group's coordinator knows this instance id as another member's: it crashed and forgot the last join, or another process uses the id. It is joined again", "error", err)
+		m.Close()
+		if err := g.join(); err != nil {
+			return err
+		}
+	}
+}
 
 // Leave gives all partitions away and, unless stay is set, leaves the group.
 func (g *Group) Leave(ctx context.Context, stay bool) {
-	err := g.member.Drain(ctx)
+	m := g.member.Load()
+	err := m.Drain(ctx)
 	if err == nil && !stay {
-		err = g.member.Leave(ctx)
+		err = m.Leave(ctx)
 	}
 	if err != nil {
 		g.cfg.Logger.Warn("the group was not left; it waits for the session time-out", "error", err)
 	}
-	g.member.Close()
+	m.Close()
 }
