@@ -34,9 +34,9 @@ func (c *cluster) client() *kgo.Client {
 }
 
 // newCluster starts a broker with an input of some partitions.
-func newCluster(t *testing.T, app string, partitions int) *cluster {
+func newCluster(t *testing.T, app string, partitions int, opts ...kafkatest.Option) *cluster {
 	t.Helper()
-	b := kafkatest.Start(t)
+	b := kafkatest.Start(t, opts...)
 	b.CreateTopic(t, "transactions", partitions, nil)
 	b.CreateTopic(t, "session-updates", partitions, nil)
 	return &cluster{t: t, broker: b, common: []string{"--brokers", b.Addr(), "--app", app}, root: t.TempDir()}

@@ -49,11 +49,17 @@ type Option func(*options)
 
 type options struct {
 	properties map[string]string
+	proxied    bool
 }
 
 // WithConfig sets the broker property key, "transaction.max.timeout.ms" say. The last value of a key counts.
 func WithConfig(key, value string) Option {
 	return func(o *options) { o.properties[key] = value }
+}
+
+// WithProxy puts a proxy before the broker, for clients whose network is to be cut: see [Broker.Proxy].
+func WithProxy() Option {
+	return func(o *options) { o.proxied = true }
 }
 
 // defaults make one node start fast and waste no test's time; everything else is as the broker ships.
@@ -85,10 +91,10 @@ func Start(t testing.TB, opts ...Option) *Broker {
 	if named := os.Getenv("PENSTOCK_TEST_BROKERS"); named != "" {
 		b.addrs = strings.Split(named, ",")
 		if len(opts) > 0 {
-			b.skipUnlessOurs("sets broker properties")
+			b.skipUnlessOurs("sets up the broker")
 		}
 	} else {
-		b.node = startNode(t, o.properties)
+		b.node = startNode(t, o)
 		b.addrs = []string{b.node.addr}
 	}
 	b.awaitReady()
@@ -100,6 +106,9 @@ func (b *Broker) Addr() string { return b.addrs[0] }
 
 // Addrs returns host:port of every broker to bootstrap from.
 func (b *Broker) Addrs() []string { return b.addrs }
+
+// Proxy is the one of [WithProxy].
+func (b *Broker) Proxy() *Proxy { return b.node.proxy }
 
 // Kill ends the broker with SIGKILL, as a crash does.
 func (b *Broker) Kill() {

@@ -41,10 +41,11 @@ type node struct {
 	docker *testcontainers.DockerClient
 	id     string
 	addr   string
+	proxy  *Proxy // nil where none was asked for
 }
 
 // startNode creates and starts the container, or ends the test where there is none to be had.
-func startNode(t testing.TB, properties map[string]string) *node {
+func startNode(t testing.TB, o options) *node {
 	t.Helper()
 	// The reaper needs an image of its own, which not every machine can pull.
 	if _, set := os.LookupEnv("TESTCONTAINERS_RYUK_DISABLED"); !set {
@@ -74,17 +75,26 @@ func startNode(t testing.TB, properties map[string]string) *node {
 	}
 	port := freePort(t)
 	n := &node{t: t, docker: docker, addr: net.JoinHostPort(host, strconv.Itoa(port))}
+	ports := network.PortMap{}
+	publish(ports, host, port)
+	env := environment(n.addr, port, o.properties)
+	if o.proxied {
+		behind := freePort(t)
+		publish(ports, host, behind)
+		n.proxy = startProxy(t, net.JoinHostPort(host, strconv.Itoa(behind)))
+		addListener(env, behind, n.proxy.Addr())
+	}
 
 	created, err := testcontainers.GenericContainer(ctx, testcontainers.GenericContainerRequest{
 		Logger: silent{},
 		ContainerRequest: testcontainers.ContainerRequest{
 			Image:  image,
-			Env:    environment(n.addr, port, properties),
+			Env:    env,
 			Labels: map[string]string{Label: "true"},
 			HostConfigModifier: func(h *container.HostConfig) {
-				h.PortBindings = publish(host, port)
+				h.PortBindings = ports
 			},
-			ExposedPorts: []string{fmt.Sprintf("%d/tcp", port)},
+			ExposedPorts: exposed(ports),
 		},
 	})
 	if created != nil {
@@ -201,12 +211,20 @@ func freePort(t testing.TB) int {
 }
 
 // publish maps port to itself, on the loopback address where the daemon is on this host.
-func publish(host string, port int) network.PortMap {
+func publish(ports network.PortMap, host string, port int) {
 	binding := network.PortBinding{HostPort: strconv.Itoa(port)}
 	if host == loopback {
 		binding.HostIP = netip.MustParseAddr(host)
 	}
-	return network.PortMap{network.MustParsePort(fmt.Sprintf("%d/tcp", port)): {binding}}
+	ports[network.MustParsePort(fmt.Sprintf("%d/tcp", port))] = []network.PortBinding{binding}
+}
+
+func exposed(ports network.PortMap) []string {
+	var list []string
+	for p := range ports {
+		list = append(list, p.String())
+	}
+	return list
 }
 
 // environment returns the image's variables of a node that clients reach as addr.
@@ -229,6 +247,14 @@ func environment(addr string, port int, properties map[string]string) map[string
 		set(key, value)
 	}
 	return env
+}
+
+// addListener gives a node a second listener, which tells its clients to reach it as addr.
+func addListener(env map[string]string, port int, addr string) {
+	add := func(key, value string) { env[variable(key)] += "," + value }
+	add("listeners", fmt.Sprintf("PROXIED://:%d", port))
+	add("advertised.listeners", "PROXIED://"+addr)
+	add("listener.security.protocol.map", "PROXIED:PLAINTEXT")
 }
 
 // variable returns the name of the variable that sets a broker property: a dot is "_", "_" is "__", "-" is "___".
