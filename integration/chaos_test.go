@@ -11,19 +11,21 @@ import (
 	"testing"
 	"time"
 
+	"github.com/penstock/penstock/integration/kafkatest"
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// Three processes and a broker under a random, seeded schedule of faults; then the audit. PENSTOCK_TEST_CHAOS is how long;
-// without it the test is skipped. PENSTOCK_TEST_CHAOS_SEED repeats a schedule.
+// Three processes and a broker under a random, seeded schedule of faults; then the audit. PENSTOCK_TEST_CHAOS is how long,
+// by default two minutes. PENSTOCK_TEST_CHAOS_SEED repeats a schedule.
 func TestChaos(t *testing.T) {
-	long := os.Getenv("PENSTOCK_TEST_CHAOS")
-	if long == "" {
-		t.Skip("a schedule of random faults: set PENSTOCK_TEST_CHAOS to how long, such as 5m")
+	over := 2 * time.Minute
+	if s := os.Getenv("PENSTOCK_TEST_CHAOS"); s != "" {
+		var err error
+		over, err = time.ParseDuration(s)
+		require.NoError(t, err)
 	}
-	over, err := time.ParseDuration(long)
-	require.NoError(t, err)
 	seed := uint64(time.Now().UnixNano())
 	if s := os.Getenv("PENSTOCK_TEST_CHAOS_SEED"); s != "" {
 		var err error
@@ -31,14 +33,14 @@ func TestChaos(t *testing.T) {
 		require.NoError(t, err)
 	}
 	t.Logf("PENSTOCK_TEST_CHAOS=%v PENSTOCK_TEST_CHAOS_SEED=%d", over, seed)
-	c := &chaos{cluster: newCluster(t, "chaos", 8), rng: rand.New(rand.NewPCG(seed, 2)), survived: map[string]int{}}
+	c := &chaos{cluster: newCluster(t, "chaos", 8, kafkatest.WithProxy()), rng: rand.New(rand.NewPCG(seed, 2)), survived: map[string]int{}}
 	t.Cleanup(func() {
 		if t.Failed() {
 			c.transactions()
 		}
 	})
 	for n := range c.members {
-		c.members[n] = c.member(n, "--standby", "1")
+		c.members[n] = c.again(n)
 	}
 	count := int(over.Seconds() * 5000)
 	wait := c.feeding(count, over)
@@ -72,8 +74,48 @@ func (c *chaos) transactions() {
 	for _, d := range described.Sorted() {
 		c.t.Logf("%+v", d)
 	}
+	c.offsetsLog(ctx)
 	log := c.broker.Logs()
 	c.t.Logf("broker:\n%s", log[max(0, len(log)-20000):])
+}
+
+// offsetsLog logs which producers wrote offsets last and did not end their transaction, as far as the log tells.
+func (c *chaos) offsetsLog(ctx context.Context) {
+	cl, err := kgo.NewClient(kgo.SeedBrokers(c.broker.Addr()), kgo.ConsumeTopics("__consumer_offsets"), kgo.KeepControlRecords(),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	if err != nil {
+		return
+	}
+	defer cl.Close()
+	type writer struct {
+		partition int32
+		producer  int64
+	}
+	open, lines := map[writer]*kgo.Record{}, map[int32][]string{}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	for ctx.Err() == nil {
+		cl.PollFetches(ctx).EachRecord(func(r *kgo.Record) {
+			if r.ProducerID < 0 {
+				return
+			}
+			w := writer{r.Partition, r.ProducerID}
+			lines[r.Partition] = append(lines[r.Partition], fmt.Sprintf("%d: producer %d epoch %d control %v key %q value %q at %v", r.Offset, r.ProducerID, r.ProducerEpoch, r.Attrs.IsControl(), r.Key, r.Value, r.Timestamp))
+			if r.Attrs.IsControl() {
+				delete(open, w)
+			} else {
+				open[w] = r
+			}
+		})
+	}
+	for w, r := range open {
+		c.t.Logf("offsets of producer %d, partition %d, are open since offset %d, epoch %d", w.producer, w.partition, r.Offset, r.ProducerEpoch)
+	}
+	for p, all := range lines {
+		for _, line := range all[max(0, len(all)-60):] {
+			c.t.Logf("offsets partition %d, %s", p, line)
+		}
+	}
 }
 
 type chaos struct {
@@ -88,7 +130,7 @@ func (c *chaos) fault() {
 	c.t.Helper()
 	n := c.rng.IntN(len(c.members))
 	p := c.members[n]
-	again := func() { c.members[n] = c.member(n, "--standby", "1") }
+	again := func() { c.members[n] = c.again(n) }
 	kinds := []struct {
 		name string
 		do   func()
@@ -101,6 +143,11 @@ func (c *chaos) fault() {
 		{"SIGSTOP for a moment", func() { c.freeze(p, time.Second) }},
 		{"SIGSTOP past the session", func() { c.freeze(p, 9*time.Second) }},
 		{"broker kill -9", func() { c.broker.Kill(); c.broker.Restart() }},
+		{"network cut for a moment", func() { c.cut(c.broker.Proxy().Silence, time.Second) }},
+		{"network cut past the session", func() { c.cut(c.broker.Proxy().Silence, 9*time.Second) }},
+		{"answers lost", func() { c.cut(c.broker.Proxy().Deafen, 3*time.Second) }},
+		{"connections reset", func() { c.cut(c.broker.Proxy().Reset, time.Second) }},
+		{"broker stopped and started", func() { c.broker.Restart() }},
 		{"broker frozen", func() { c.broker.Pause(); c.rest(3 * time.Second); c.broker.Unpause() }},
 	}
 	kind := kinds[c.rng.IntN(len(kinds))]
@@ -119,6 +166,21 @@ func (c *chaos) must(err error) {
 
 // rest waits up to a time.
 func (c *chaos) rest(most time.Duration) { time.Sleep(time.Duration(c.rng.Int64N(int64(most)))) }
+
+// again starts member n. The first one's way to the broker is the one that is cut.
+func (c *chaos) again(n int) *process {
+	c.t.Helper()
+	if n == 0 {
+		return c.memberAt(c.broker.Proxy().Addr(), n, "--standby", "1")
+	}
+	return c.member(n, "--standby", "1")
+}
+
+func (c *chaos) cut(begin func(), lasts time.Duration) {
+	begin()
+	time.Sleep(lasts)
+	c.broker.Proxy().Heal()
+}
 
 func (c *chaos) freeze(p *process, d time.Duration) {
 	c.t.Helper()

@@ -14,15 +14,22 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-const (
-	transactions = 1_000_000
-	kills        = 24
-)
-
 // R1-R6, R11, R13: two processes under load, each killed at random moments, its state kept or wiped by turns: the audit
 // of a million transactions is exact.
 func TestKilledUnderLoadIsExact(t *testing.T) {
+	killedUnderLoad(t, kafkatest.Start(t), 1_000_000, 24)
+}
+
+// F60: the same on a broker with the older transaction protocol, where partitions and offsets are added to a transaction by
+// calls of their own, and its end does not change the producer's epoch (before KIP-890).
+func TestKilledUnderLoadIsExactByTheOlderProtocol(t *testing.T) {
 	b := kafkatest.Start(t)
+	b.SetFeature(t, "transaction.version", 1)
+	killedUnderLoad(t, b, 250_000, 8)
+}
+
+func killedUnderLoad(t *testing.T, b *kafkatest.Broker, transactions, kills int) {
+	t.Helper()
 	b.CreateTopic(t, "transactions", 8, nil)
 	b.CreateTopic(t, "session-updates", 8, nil)
 	seed := uint64(time.Now().UnixNano())
@@ -38,7 +45,7 @@ func TestKilledUnderLoadIsExact(t *testing.T) {
 	members := []*process{begin(0), begin(1)}
 	fed := make(chan error, 1)
 	const pause = 1500 * time.Millisecond
-	go func() { fed <- feed(b.Addr(), transactions, kills*pause, seed) }()
+	go func() { fed <- feed(b.Addr(), transactions, time.Duration(kills)*pause, seed) }()
 
 	for i := range kills {
 		time.Sleep(pause/2 + time.Duration(rng.Int64N(int64(pause))))

@@ -16,7 +16,8 @@ import (
 type cluster struct {
 	t      *testing.T
 	broker *kafkatest.Broker
-	common []string
+	app    string
+	common []string // of what looks at it
 	root   string
 	cl     *kgo.Client
 }
@@ -39,7 +40,7 @@ func newCluster(t *testing.T, app string, partitions int, opts ...kafkatest.Opti
 	b := kafkatest.Start(t, opts...)
 	b.CreateTopic(t, "transactions", partitions, nil)
 	b.CreateTopic(t, "session-updates", partitions, nil)
-	return &cluster{t: t, broker: b, common: []string{"--brokers", b.Addr(), "--app", app}, root: t.TempDir()}
+	return &cluster{t: t, broker: b, app: app, common: []string{"--brokers", b.Addr(), "--app", app}, root: t.TempDir()}
 }
 
 func (c *cluster) dir(n int) string { return filepath.Join(c.root, fmt.Sprint(n)) }
@@ -47,7 +48,13 @@ func (c *cluster) dir(n int) string { return filepath.Join(c.root, fmt.Sprint(n)
 // member starts member n.
 func (c *cluster) member(n int, args ...string) *process {
 	c.t.Helper()
-	return start(c.t, append(append([]string{"run", "--instance", fmt.Sprintf("member-%d", n), "--state-dir", c.dir(n), "--session-timeout", "6s"}, c.common...), args...)...)
+	return c.memberAt(c.broker.Addr(), n, args...)
+}
+
+// memberAt starts member n, which finds the broker at an address.
+func (c *cluster) memberAt(addr string, n int, args ...string) *process {
+	c.t.Helper()
+	return start(c.t, append([]string{"run", "--brokers", addr, "--app", c.app, "--instance", fmt.Sprintf("member-%d", n), "--state-dir", c.dir(n), "--session-timeout", "6s"}, args...)...)
 }
 
 // feeding feeds n transactions over a time, and waits for them.

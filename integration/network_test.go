@@ -13,7 +13,7 @@ import (
 func TestTheNetworkMayBeCut(t *testing.T) {
 	c := newCluster(t, "cut", 4, kafkatest.WithProxy())
 	proxy := c.broker.Proxy()
-	a := c.member(0, "--brokers", proxy.Addr())
+	a := c.memberAt(proxy.Addr(), 0)
 	b := c.member(1)
 	const count = 150_000
 	wait := c.feeding(count, 60*time.Second)
@@ -36,6 +36,7 @@ func TestTheNetworkMayBeCut(t *testing.T) {
 		t.Logf("%s: survived", cut.name)
 	}
 	wait()
+	require.Contains(t, a.log.tail(1<<20), "partitions lost", "the cut was felt")
 	require.Equal(t, count, c.audit().Transactions)
 	// What was cut off is whole again: it takes all over.
 	b.stop()

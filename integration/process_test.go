@@ -79,9 +79,11 @@ func (p *process) kill() {
 	<-p.done
 }
 
-// stop ends it with SIGTERM; it must exit with status 0 within 10 s.
+// stop ends it with SIGTERM; it must exit with status 0 within 10 s. One that has not said a word yet may not have come to
+// where it looks for signals.
 func (p *process) stop() {
 	p.t.Helper()
+	require.Eventually(p.t, func() bool { return p.log.tail(1) != "" }, 30*time.Second, 5*time.Millisecond, "the process says nothing")
 	require.NoError(p.t, p.cmd.Process.Signal(syscall.SIGTERM))
 	select {
 	case <-p.done:

@@ -15,12 +15,15 @@ import (
 	"context"
 	"maps"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // DefaultImage is the broker that penstock is tested with.
@@ -165,6 +168,45 @@ func (b *Broker) Admin(t testing.TB) *kadm.Client {
 	}
 	t.Cleanup(client.Close)
 	return kadm.NewClient(client)
+}
+
+// SetFeature lowers a feature of the cluster to a level, "transaction.version" to 1 say.
+func (b *Broker) SetFeature(t testing.TB, feature string, level int16) {
+	t.Helper()
+	b.skipUnlessOurs("lowers a feature")
+	ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
+	defer cancel()
+	client, err := kgo.NewClient(kgo.SeedBrokers(b.addrs...))
+	if err != nil {
+		t.Fatalf("make client of %v: %v", b.addrs, err)
+	}
+	defer client.Close()
+	const safeDowngrade = 2
+	req := kmsg.NewPtrUpdateFeaturesRequest()
+	update := kmsg.NewUpdateFeaturesRequestFeatureUpdate()
+	update.Feature, update.MaxVersionLevel, update.UpgradeType = feature, level, safeDowngrade
+	req.FeatureUpdates = append(req.FeatureUpdates, update)
+	resp, err := req.RequestWith(ctx, client)
+	if err == nil {
+		err = kerr.ErrorForCode(resp.ErrorCode)
+	}
+	if err != nil {
+		t.Fatalf("set %s of %v to %d: %v", feature, b.addrs, level, err)
+	}
+	for {
+		versions := kmsg.NewPtrApiVersionsRequest()
+		versions.ClientSoftwareName, versions.ClientSoftwareVersion = "kafkatest", "1"
+		got, err := versions.RequestWith(ctx, client)
+		if err == nil && slices.ContainsFunc(got.FinalizedFeatures, func(f kmsg.ApiVersionsResponseFinalizedFeature) bool {
+			return f.Name == feature && f.MaxVersionLevel == level
+		}) {
+			return
+		}
+		if ctx.Err() != nil {
+			t.Fatalf("%s of %v is not %d: %v", feature, b.addrs, level, err)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
 }
 
 // CreateTopic creates a topic with one replica and returns when it can be found. A nil configs leaves the broker's own settings in force. Tests that
