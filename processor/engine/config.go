@@ -62,6 +62,11 @@ type Config struct {
 	Ready func(partition int32)
 	// Monitor shows how Run fares. May be nil.
 	Monitor *Monitor
+	// Queries answers for the App's committed state. May be nil.
+	Queries *Queries
+	// Advertise is where other processes of the application reach the handler of Queries: host:port, or a URL such as
+	// https://host:port. Without it they cannot answer for this one's partitions.
+	Advertise string
 
 	step      func(worker.Step) error // a test's; see worker.Config
 	resetStep func(reset.Step) error  // a test's; see reset.Config
@@ -160,6 +165,7 @@ func (c Config) Validate() error {
 	bad(c.TransactionTimeout > c.SessionTimeout, "transaction timeout %v is longer than session timeout %v: a takeover would wait for it", c.TransactionTimeout, c.SessionTimeout)
 	bad(c.CommitInterval > c.TransactionTimeout/2, "commit interval %v is longer than half the transaction timeout %v", c.CommitInterval, c.TransactionTimeout)
 	bad(c.Standby < 0, "standby %d: use 0 or more", c.Standby)
+	bad(!advertisable(c.Advertise), "advertise %q: use host:port or a URL such as https://host:port, that others can reach", c.Advertise)
 	bad(c.Partitions < 1, "partitions %d: use at least 1", c.Partitions)
 	return errors.Join(faults...)
 }

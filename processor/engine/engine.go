@@ -9,6 +9,7 @@ import (
 	"github.com/penstock/penstock/processor"
 	"github.com/penstock/penstock/processor/internal/broker"
 	"github.com/penstock/penstock/processor/internal/member"
+	"github.com/penstock/penstock/processor/internal/query"
 	"github.com/penstock/penstock/processor/internal/restore"
 	"github.com/penstock/penstock/processor/internal/statedir"
 	"github.com/penstock/penstock/processor/internal/task"
@@ -185,12 +186,13 @@ func (e *engine) process(ctx context.Context, cluster *broker.Cluster, ts topics
 		return restore.Follow(ctx, wcfg.Restore, p, func(int64) {})
 	})
 	group, err = member.Join(member.Config{Taking: standbys.Stop, Cluster: cluster, Group: e.topo.ID, InstanceID: e.instance, Topic: ts.inputs[0].Name,
-		Partitions: ts.inputs[0].Partitions, SessionTimeout: e.cfg.SessionTimeout, Holders: holders, Joined: e.monitor.Joined, Logger: e.cfg.Logger})
+		Partitions: ts.inputs[0].Partitions, SessionTimeout: e.cfg.SessionTimeout, Advertise: e.cfg.Advertise, Holders: holders, Joined: e.monitor.Joined, Logger: e.cfg.Logger})
 	if err != nil {
 		cut()
 		return errors.Join(err, run.Wait())
 	}
 	close(joined)
+	defer e.cfg.Queries.serve(query.Config{Topology: e.topo, Partitions: ts.inputs[0].Partitions, Instance: e.instance, Group: group, Cluster: cluster, Store: store})()
 	if e.cfg.Standby > 0 {
 		run.Go(func() error { return standbys.Run(soft, group) })
 	}

@@ -174,36 +174,3 @@ func (c *Cluster) transactionV2(ctx context.Context) (bool, error) {
 	}
 	return false, nil
 }
-
-// GroupMember is one member of a consumer group and what it owns of a topic.
-type GroupMember struct {
-	Instance   string
-	Partitions []int32
-}
-
-// Owners asks who is in a group, and what each owns of a topic.
-func (c *Cluster) Owners(ctx context.Context, group, topic string) ([]GroupMember, error) {
-	described, err := c.adm.DescribeGroups(ctx, group)
-	if err == nil {
-		err = described.Error()
-	}
-	if err != nil {
-		return nil, fmt.Errorf("describe group %s: %w", group, err)
-	}
-	var members []GroupMember
-	for _, m := range described[group].Members {
-		gm := GroupMember{Instance: m.MemberID}
-		if m.InstanceID != nil {
-			gm.Instance = *m.InstanceID
-		}
-		if assigned, ok := m.Assigned.AsConsumer(); ok {
-			for _, t := range assigned.Topics {
-				if t.Topic == topic {
-					gm.Partitions = append(gm.Partitions, t.Partitions...)
-				}
-			}
-		}
-		members = append(members, gm)
-	}
-	return members, nil
-}

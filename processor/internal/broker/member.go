@@ -18,6 +18,7 @@ type MemberConfig struct {
 	InstanceID     string
 	Topic          string // the first input; its partitions stand for the tasks
 	SessionTimeout time.Duration
+	Advertise      string                   // what the group's others may know: where this member answers
 	Assigned       func(partitions []int32) // what is new; empty where nothing is
 	Revoked        func(partitions []int32) // still owned until it returns
 	Lost           func(partitions []int32) // not owned any more
@@ -44,7 +45,7 @@ func (c *Cluster) Join(cfg MemberConfig) (*Member, error) {
 		kgo.ConsumerGroup(cfg.Group),
 		kgo.InstanceID(cfg.InstanceID),
 		kgo.ConsumeTopics(cfg.Topic),
-		kgo.Balancers(kgo.CooperativeStickyBalancer()),
+		kgo.Balancers(&advertiser{kgo.CooperativeStickyBalancer(), cfg.Advertise}),
 		kgo.SessionTimeout(cfg.SessionTimeout),
 		kgo.RebalanceTimeout(max(60*time.Second, 2*cfg.SessionTimeout)),
 		kgo.HeartbeatInterval(max(cfg.SessionTimeout/10, 100*time.Millisecond)),

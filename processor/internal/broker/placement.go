@@ -18,3 +18,6 @@ func (p *Placement) Of(key []byte, partitions int32) int32 {
 	p.record.Key = key
 	return int32(p.partitioner.Partition(&p.record, int(partitions)))
 }
+
+// PartitionOf is Of for one key, for any goroutine.
+func PartitionOf(key []byte, partitions int32) int32 { return NewPlacement().Of(key, partitions) }

@@ -28,6 +28,7 @@ type Config struct {
 	Topic          string // the first input
 	Partitions     int32
 	SessionTimeout time.Duration
+	Advertise      string // where this process answers queries; empty: nowhere
 	Holders        []Holder
 	Joined         func(bool)            // told of each assignment, an empty one too, and of a loss; may be nil
 	Taking         func(partition int32) // called before a partition is acquired; may be nil
@@ -40,13 +41,16 @@ type Group struct {
 	member atomic.Pointer[broker.Member]
 	// epochs[p] is the ownership epoch of partition p: 0 while it is not owned, and never the same number twice (R2).
 	epochs  []atomic.Uint64
+	given   []atomic.Pointer[Lease] // nil while the epoch is 0
 	counter uint64
 	leases  map[int32]Holder
+	confirm *confirmer
 }
 
 // Join joins the group. The holders must be ready for Acquire.
 func Join(cfg Config) (*Group, error) {
-	g := &Group{cfg: cfg, epochs: make([]atomic.Uint64, cfg.Partitions), leases: map[int32]Holder{}}
+	g := &Group{cfg: cfg, epochs: make([]atomic.Uint64, cfg.Partitions), given: make([]atomic.Pointer[Lease], cfg.Partitions),
+		leases: map[int32]Holder{}, confirm: newConfirmer()}
 	return g, g.join()
 }
 
@@ -56,7 +60,7 @@ func (g *Group) join() error {
 		return func(ps []int32) { <-ready; fn(ps) }
 	}
 	m, err := g.cfg.Cluster.Join(broker.MemberConfig{
-		Group: g.cfg.Group, InstanceID: g.cfg.InstanceID, Topic: g.cfg.Topic, SessionTimeout: g.cfg.SessionTimeout,
+		Group: g.cfg.Group, InstanceID: g.cfg.InstanceID, Topic: g.cfg.Topic, SessionTimeout: g.cfg.SessionTimeout, Advertise: g.cfg.Advertise,
 		Assigned: wait(g.assigned), Revoked: wait(g.revoked), Lost: wait(g.lost),
 	})
 	if err != nil {
@@ -89,6 +93,7 @@ func (g *Group) assigned(ps []int32) {
 		}
 		h := g.least()
 		g.leases[p] = h
+		g.given[p].Store(&Lease{h, p, g.counter, g.Membership().MemberID})
 		h.Acquire(p, g.counter)
 	}
 }
@@ -130,6 +135,7 @@ func (g *Group) tell(joined bool) {
 func (g *Group) disown(p int32) {
 	if int(p) < len(g.epochs) {
 		g.epochs[p].Store(0)
+		g.given[p].Store(nil)
 	}
 }
 

@@ -93,6 +93,7 @@ func (t *Task) Freeze(b *statestore.Batch, identity Identity) uint64 {
 			}
 			e.stored = e.exists
 		}
+		tb.freezing = append(tb.freezing, tb.dirty...)
 		clear(tb.dirty)
 		tb.dirty = tb.dirty[:0]
 	}
@@ -108,6 +109,9 @@ func (t *Task) Position(identity Identity) Position {
 // Applied tells the task that the store answers with the values of a freeze and all before it.
 func (t *Task) Applied(seq uint64) {
 	t.appliedSeq = max(t.appliedSeq, seq)
+	for _, tb := range t.tables {
+		tb.freezing = slices.DeleteFunc(tb.freezing, func(e *entry) bool { return e.frozen <= t.appliedSeq })
+	}
 	t.evict()
 }
 

@@ -21,6 +21,8 @@ type table struct {
 
 	touched []*entry // changed in this transaction
 	dirty   []*entry // committed but not yet frozen
+	// freezing are those of freezes that are not applied yet, and others; entry.frozen tells.
+	freezing []*entry
 
 	due *deadlines // of a timer's table: its index; else nil
 }

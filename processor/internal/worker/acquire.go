@@ -139,6 +139,7 @@ func (w *Worker) abort() {
 // drop writes a task's committed state to the store and forgets it.
 func (w *Worker) drop(partition int32) {
 	o := w.tasks[partition]
+	o.gone.Store(true)
 	w.session.Remove(partition)
 	delete(w.tasks, partition)
 	w.count(o)

@@ -14,6 +14,9 @@ type inbox struct {
 	items  []any
 	wake   context.CancelFunc
 	closed bool
+
+	questions []question
+	wakeAsked context.CancelFunc // nil while a wait goes on in spite of questions
 }
 
 type acquire struct {
@@ -64,8 +67,20 @@ func (b *inbox) waitable(ctx context.Context) (context.Context, context.CancelFu
 	ctx, cancel := context.WithCancel(ctx)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.wake = cancel
+	b.wake, b.wakeAsked = cancel, nil
 	if len(b.items) > 0 {
+		cancel()
+	}
+	return ctx, cancel
+}
+
+// askable returns a context that ends when an item or a question is there.
+func (b *inbox) askable(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := b.waitable(ctx)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.wakeAsked = cancel
+	if len(b.questions) > 0 {
 		cancel()
 	}
 	return ctx, cancel
@@ -81,7 +96,10 @@ func (b *inbox) close() {
 			close(r.done)
 		}
 	}
-	b.items = nil
+	for _, q := range b.questions {
+		q.answer <- answer{err: ErrNotServed}
+	}
+	b.items, b.questions = nil, nil
 }
 
 // Acquire implements member.Holder.
@@ -110,6 +128,7 @@ func (w *Worker) answer(ctx context.Context) error {
 			return err
 		}
 	}
+	w.answerQuestions()
 	return nil
 }
 

@@ -45,11 +45,11 @@ func (w *Worker) behind() bool {
 	return false
 }
 
-// idleWait bounds a wait for records; the inbox ends it early.
+// idleWait bounds a wait for records; the inbox ends it early, as a question does.
 const idleWait = time.Second
 
 func (w *Worker) wait(ctx context.Context, limit time.Duration) error {
-	ctx2, cancel := w.inbox.waitable(ctx)
+	ctx2, cancel := w.inbox.askable(ctx)
 	defer cancel()
 	ctx2, cancel2 := context.WithTimeout(ctx2, limit)
 	defer cancel2()
@@ -96,7 +96,7 @@ func (w *Worker) onRecord(ctx context.Context) func(*topology.Record, bool) erro
 	}
 }
 
-// look reads the clock now and then, and commits inside a batch whose handlers are slow (a transaction never reaches
+// look reads the clock now and then, answers questions, and commits inside a batch whose handlers are slow (a transaction never reaches
 // its time-out by our own slowness).
 func (w *Worker) look(ctx context.Context) error {
 	w.clock++
@@ -106,6 +106,9 @@ func (w *Worker) look(ctx context.Context) error {
 	w.clock = 0
 	now := time.Now()
 	w.now = now.UnixMilli()
+	if now.Sub(w.answeredAt) >= answerInterval {
+		w.answerQuestions()
+	}
 	if now.Sub(w.openedAt) < w.cfg.CommitInterval && w.records < transactionRecords && w.bytes < transactionBytes {
 		return nil
 	}

@@ -75,8 +75,9 @@ func (w *Worker) backoff(ctx context.Context) error {
 	return w.pause(ctx, w.retryIn)
 }
 
-// pause waits, but answers releases, so that a rebalance is not held up while the brokers are away.
+// pause waits, but answers releases, so that a rebalance is not held up while the brokers are away. Questions do not end it.
 func (w *Worker) pause(ctx context.Context, d time.Duration) error {
+	w.answerQuestions()
 	wake, cancel := w.inbox.waitable(ctx)
 	defer cancel()
 	t := time.NewTimer(d)

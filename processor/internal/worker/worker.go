@@ -1,6 +1,6 @@
 // Package worker is the loop: one goroutine with one client, several tasks, and one transaction at a time over all of
 // them. Its files stand in the order of the data: inbox, poll, tick, produce, commit, flush; acquire and recover are the ways
-// in and back.
+// in and back; query is what others may know of its tasks.
 package worker
 
 import (
@@ -81,6 +81,7 @@ type Worker struct {
 	restores   map[int32]*restoring
 	fencedAt   time.Time
 
+	answeredAt  time.Time // when questions were last looked at
 	recoveredAt time.Time
 	retryIn     time.Duration // before the next try to recover
 }
@@ -97,6 +98,7 @@ type owned struct {
 	frozenAt time.Time
 	debt     int // changelog records since then
 	reach    reach
+	gone     atomic.Bool // given up: what is read of its state in the store may be another's
 }
 
 // New makes a worker.

@@ -1,0 +1,25 @@
+package task
+
+// Committed returns a key's committed value, whatever the open transaction holds of it (R1). known is false where only the
+// store can tell: it then has the key's committed value, or none. The slice is valid until the next call of a method.
+func (t *Task) Committed(state int, key []byte) (value []byte, exists, known bool) {
+	e := t.tables[state].entries.get(key)
+	if e == nil {
+		return nil, false, false
+	}
+	return e.value, e.exists, true
+}
+
+// Unapplied calls fn with the committed value of each key whose value the store may lack, in no order and perhaps more than
+// once. Its arguments are valid during the call.
+func (t *Task) Unapplied(state int, fn func(key string, value []byte, exists bool)) {
+	tb := t.tables[state]
+	for _, e := range tb.dirty {
+		fn(e.key, e.value, e.exists)
+	}
+	for _, e := range tb.freezing {
+		if e.frozen > t.appliedSeq {
+			fn(e.key, e.value, e.exists)
+		}
+	}
+}
