@@ -138,9 +138,10 @@ func (s *Server) scan(ctx context.Context, lease member.Lease, holder asked, sta
 // scanStore returns the first Limit+1 values that the store has and above does not replace.
 func (s *Server) scanStore(ctx context.Context, p int32, state int, r Range, above []fresh) ([]Value, error) {
 	prefix := task.StatePrefix(p, s.cfg.Topology.States[state])
-	lower, upper := append(slices.Clip(prefix), r.Prefix...), successor(append(slices.Clip(prefix), r.Prefix...))
+	lower := slices.Concat(prefix, r.Prefix)
+	upper := successor(slices.Clone(lower))
 	if r.After != nil && bytes.Compare(r.After, r.Prefix) >= 0 {
-		lower = append(append(slices.Clip(prefix), r.After...), 0)
+		lower = slices.Concat(prefix, r.After, []byte{0})
 	}
 	if bytes.Compare(lower, upper) >= 0 {
 		return nil, nil
@@ -163,7 +164,7 @@ func (s *Server) value(p int32, key, value []byte) Value {
 	return Value{Partition: p, Instance: s.cfg.Instance, Key: key, Value: value, Exists: true}
 }
 
-// successor is the first key above all that begin with prefix; a state's prefix holds a byte below 255.
+// successor turns prefix, in place, into the first key above all that begin with it; a state's prefix holds a byte below 255.
 func successor(prefix []byte) []byte {
 	for prefix[len(prefix)-1] == 0xff {
 		prefix = prefix[:len(prefix)-1]
