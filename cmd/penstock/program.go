@@ -100,7 +100,7 @@ func (p *program) root() *cobra.Command {
 	logging.StringVar(&p.logLevel, "log-level", "info", "least level that is logged: debug, info, warn, error")
 	settings.Shared(logging)
 	fs.AddFlagSet(logging)
-	root.AddCommand(p.runCommand(), p.produceCommand(), p.tailCommand(), p.auditCommand(), p.demoCommand(),
+	root.AddCommand(p.runCommand(), p.produceCommand(), p.tailCommand(), p.auditCommand(), p.stateCommand(), p.demoCommand(),
 		p.doctorCommand(), p.resetCommand(), p.deadLettersCommand(), p.benchCommand(), p.configCommand(), p.versionCommand())
 	return root
 }

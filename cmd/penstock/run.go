@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"errors"
+	"net"
+	"net/http"
 	"runtime"
 	"time"
 
@@ -67,8 +69,9 @@ func (f *serviceFlags) declare(cmd *cobra.Command) {
 		fs.Int16Var(&c.ReplicationFactor, "replication-factor", -1, "of topics that are created; -1: the broker's default")
 		fs.IntVar(&c.Standby, "standby", 0, "warm copies of each partition that the other processes keep, for a fast takeover")
 		fs.BoolVar(&c.Stay, "stay", false, "keep the membership at a stop, for a restart within the session timeout")
-		fs.StringVar(&f.http, "http", "", "address to serve /livez, /readyz, /metrics and /api/v1/status at, such as 127.0.0.1:8080; :8080 is open to the network")
-		fs.StringVar(&f.token, "http-token", "", "bearer token that /metrics, /api and /debug ask for; the probes ask for none")
+		fs.StringVar(&f.http, "http", "", "address to serve /livez, /readyz, /metrics, /api/v1/status and /api/v1/state at, such as 127.0.0.1:8080; :8080 is open to the network")
+		fs.StringVar(&c.Advertise, "advertise", "", "where the other processes reach this one's --http, to ask for state: host:port or a URL (default: --http, where that names a host)")
+		fs.StringVar(&f.token, "http-token", "", "bearer token that /metrics, /api and /debug ask for, the same on all processes; the probes ask for none")
 		settings.Secret(fs, "http-token")
 		fs.BoolVar(&f.pprof, "pprof", false, "serve Go's profiles at /debug/pprof/ as well")
 	})
@@ -94,6 +97,27 @@ func (f *serviceFlags) configure() (session.Config, engine.Config, error) {
 	return window, cfg, errors.Join(faults...)
 }
 
+// served is what run answers over HTTP.
+func served(cfg engine.Config) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/", cfg.Monitor.Handler())
+	mux.Handle("/api/v1/state/", cfg.Queries.Handler())
+	return mux
+}
+
+// advertised is where others may ask by --http alone: nowhere if it stands for all of a machine's addresses.
+func advertised(address string, bound net.Addr) string {
+	host, _, err := net.SplitHostPort(address)
+	if ip := net.ParseIP(host); err != nil || host == "" || ip != nil && ip.IsUnspecified() {
+		return ""
+	}
+	_, port, err := net.SplitHostPort(bound.String())
+	if err != nil {
+		return ""
+	}
+	return net.JoinHostPort(host, port)
+}
+
 func (p *program) serve(ctx context.Context, f *serviceFlags) error {
 	window, cfg, err := f.configure()
 	if err != nil {
@@ -113,7 +137,11 @@ func (p *program) serve(ctx context.Context, f *serviceFlags) error {
 		if err != nil {
 			return err
 		}
-		server := &health.Server{Handler: cfg.Monitor.Handler(), Token: f.token, Pprof: f.pprof}
+		cfg.Queries = &engine.Queries{Token: f.token}
+		if cfg.Advertise == "" {
+			cfg.Advertise = advertised(f.http, l.Addr())
+		}
+		server := &health.Server{Handler: served(cfg), Token: f.token, Pprof: f.pprof}
 		g.Go(func() error { return server.Serve(serving, l) })
 		p.logger.Info("http", "address", l.Addr().String())
 	}

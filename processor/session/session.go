@@ -52,6 +52,9 @@ const (
 	ClosedByIdle    = "idle-timeout"
 )
 
+// StateName is the state that holds the sums of open sessions, by session id.
+const StateName = "total"
+
 // Reasons of this package for a rejected transaction.
 const (
 	ReasonKeyMismatch = "key-mismatch"          // the record's key is not the session id
@@ -64,7 +67,7 @@ func Window(cfg Config) *processor.App {
 		cfg.Format = TransactionJSON()
 	}
 	app := processor.New(cfg.ID)
-	total := processor.NewState(app, "total", SessionTrackingValueJSON())
+	total := processor.NewState(app, StateName, SessionTrackingValueJSON())
 	updates := processor.NewOutput(app, cfg.Output, SessionUpdateJSON())
 	byDeposit, byIdle := processor.Header(CloseReason, ClosedByDeposit), processor.Header(CloseReason, ClosedByIdle)
 
