@@ -85,7 +85,9 @@ func (o *oracle) keepAsking(bases ...string) (stop func()) {
 			}
 		})
 	}
-	return func() { cancel(); wg.Wait() }
+	stop = func() { cancel(); wg.Wait() }
+	o.t.Cleanup(stop)
+	return stop
 }
 
 func (o *oracle) count(base string) (answered, refused int) {
@@ -94,13 +96,22 @@ func (o *oracle) count(base string) (answered, refused int) {
 	return o.answered[base], o.refused[base]
 }
 
+// more waits until each of some processes, which are being asked, has answered so often again.
+func (o *oracle) more(n int, bases ...string) {
+	o.t.Helper()
+	for _, base := range bases {
+		before, _ := o.count(base)
+		require.Eventually(o.t, func() bool { now, _ := o.count(base); return now >= before+n }, 90*time.Second, 20*time.Millisecond, base)
+	}
+}
+
 // win adds 1 to each session, again and again until stop is called, which returns how often.
 func (c *cluster) win() (stop func() int) {
 	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan int)
-	cl := c.client()
+	done := make(chan struct{})
+	cl, n := c.client(), 0
 	go func() {
-		n := 0
+		defer close(done)
 		for ; ctx.Err() == nil; n++ {
 			var rs []*kgo.Record
 			for i := range querySessions {
@@ -109,12 +120,14 @@ func (c *cluster) win() (stop func() int) {
 			}
 			if err := cl.ProduceSync(context.Background(), rs...).FirstErr(); err != nil {
 				c.t.Error(err)
+				return
 			}
 			time.Sleep(2 * time.Millisecond)
 		}
-		done <- n
 	}()
-	return func() int { cancel(); return <-done }
+	stop = func() int { cancel(); <-done; return n }
+	c.t.Cleanup(func() { stop() })
+	return stop
 }
 
 // settled waits until a process answers n for every session.
@@ -140,22 +153,15 @@ func TestQueriesOverTakeoversAndFreezes(t *testing.T) {
 	at, bt := a.address(), b.address()
 	o := newOracle(t)
 	won := c.win()
-	for _, base := range []string{at, bt} {
-		require.Eventually(t, func() bool { status, _ := get(t, base+"/readyz"); return status == 200 }, 30*time.Second, 50*time.Millisecond)
-	}
 	stop := o.keepAsking(at, bt)
-	time.Sleep(2 * time.Second)
+	o.more(200, at, bt)
 	stop()
-	for _, base := range []string{at, bt} {
-		answered, _ := o.count(base)
-		require.Greater(t, answered, 100, base)
-	}
 
 	require.NoError(t, a.cmd.Process.Signal(syscall.SIGSTOP))
 	stop = o.keepAsking(bt)
 	time.Sleep(9 * time.Second) // past the session
 	for i := range querySessions {
-		require.Eventually(t, func() bool { return o.ask(bt, i) == nil }, 30*time.Second, 20*time.Millisecond, "b answers for all")
+		require.Eventually(t, func() bool { return o.ask(bt, i) == nil }, 60*time.Second, 20*time.Millisecond, "b answers for all")
 	}
 	var waiting sync.WaitGroup
 	for i := range 10 * querySessions { // taken by the kernel, for a to answer when it wakes
@@ -169,15 +175,16 @@ func TestQueriesOverTakeoversAndFreezes(t *testing.T) {
 	t.Logf("of %d questions that waited for the frozen process, %d were answered; it refused %d in all", 10*querySessions, after-before, refused)
 	stop()
 	stop = o.keepAsking(at, bt)
-	time.Sleep(4 * time.Second)
+	o.more(200, at, bt)
 	b.stop()
-	time.Sleep(2 * time.Second)
+	o.more(200, at)
 	b = c.member(1, "--http", "127.0.0.1:0")
 	bt = b.address()
 	stopMore := o.keepAsking(bt)
-	time.Sleep(4 * time.Second)
+	o.more(200, at, bt)
 	b.kill()
 	b = c.member(1, "--http", "127.0.0.1:0")
+	o.more(200, at)
 	stop()
 	stopMore()
 	bt = b.address()
