@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -67,7 +68,8 @@ func killedUnderLoad(t *testing.T, b *kafkatest.Broker, transactions, kills int)
 	audit(t, common...)
 }
 
-// feed produces n transactions of a few thousand sessions, spread over a time.
+// feed produces n transactions of a few thousand sessions, spread over a time. One that the client gives up, while the broker
+// is away, is sent again, and may then be there twice.
 func feed(addr string, n int, over time.Duration, seed uint64) error {
 	cl, err := kgo.NewClient(kgo.SeedBrokers(addr))
 	if err != nil {
@@ -76,13 +78,13 @@ func feed(addr string, n int, over time.Duration, seed uint64) error {
 	defer cl.Close()
 	rng := rand.New(rand.NewPCG(seed, 1))
 	ctx := context.Background()
-	failed := make(chan error, 1)
-	promise := func(_ *kgo.Record, err error) {
+	var again []*kgo.Record
+	var mu sync.Mutex
+	promise := func(r *kgo.Record, err error) {
 		if err != nil {
-			select {
-			case failed <- err:
-			default:
-			}
+			mu.Lock()
+			defer mu.Unlock()
+			again = append(again, &kgo.Record{Topic: r.Topic, Key: r.Key, Value: r.Value})
 		}
 	}
 	began := time.Now()
@@ -94,13 +96,22 @@ func feed(addr string, n int, over time.Duration, seed uint64) error {
 		cl.Produce(ctx, &kgo.Record{Topic: "transactions", Key: []byte(id), Value: fmt.Appendf(nil,
 			`{"sessionId":%q,"winAmount":%d.%02d,"deposit":%t}`, id, rng.IntN(500), rng.IntN(100), rng.IntN(30) == 0)}, promise)
 	}
-	if err := cl.Flush(ctx); err != nil {
-		return err
-	}
-	select {
-	case err := <-failed:
-		return err
-	default:
-		return nil
+	for end := time.Now().Add(time.Minute); ; {
+		if err := cl.Flush(ctx); err != nil {
+			return err
+		}
+		mu.Lock()
+		rest := again
+		again = nil
+		mu.Unlock()
+		if len(rest) == 0 {
+			return nil
+		}
+		if time.Now().After(end) {
+			return fmt.Errorf("%d transactions cannot be sent", len(rest))
+		}
+		for _, r := range rest {
+			cl.Produce(ctx, r, promise)
+		}
 	}
 }

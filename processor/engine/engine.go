@@ -186,7 +186,7 @@ func (e *engine) process(ctx context.Context, cluster *broker.Cluster, ts topics
 		return restore.Follow(ctx, wcfg.Restore, p, func(int64) {})
 	})
 	group, err = member.Join(member.Config{Taking: standbys.Stop, Cluster: cluster, Group: e.topo.ID, InstanceID: e.instance, Topic: ts.inputs[0].Name,
-		Partitions: ts.inputs[0].Partitions, SessionTimeout: e.cfg.SessionTimeout, Advertise: e.cfg.Advertise, Holders: holders, Joined: e.monitor.Joined, Logger: e.cfg.Logger})
+		Partitions: ts.inputs[0].Partitions, SessionTimeout: e.cfg.SessionTimeout, Advertise: e.cfg.Advertise, Have: wcfg.Restore.Have, Holders: holders, Joined: e.monitor.Joined, Logger: e.cfg.Logger})
 	if err != nil {
 		cut()
 		return errors.Join(err, run.Wait())

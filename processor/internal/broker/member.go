@@ -18,10 +18,12 @@ type MemberConfig struct {
 	InstanceID     string
 	Topic          string // the first input; its partitions stand for the tasks
 	SessionTimeout time.Duration
-	Advertise      string                   // what the group's others may know: where this member answers
-	Assigned       func(partitions []int32) // what is new; empty where nothing is
-	Revoked        func(partitions []int32) // still owned until it returns
-	Lost           func(partitions []int32) // not owned any more
+	Advertise      string                                               // where this member answers queries; the others are told
+	Have           func() []int64                                       // how far its local copies go, see Candidate; asked for at each join
+	Plan           func(candidates []Candidate, partitions int32) []int // of the group's leader: by partition, the candidate that is to run it
+	Assigned       func(partitions []int32)                             // what is new; empty where nothing is
+	Revoked        func(partitions []int32)                             // still owned until it returns
+	Lost           func(partitions []int32)                             // not owned any more
 }
 
 // Member is a static member of a consumer group. Its client only holds the membership: it fetches nothing.
@@ -45,7 +47,7 @@ func (c *Cluster) Join(cfg MemberConfig) (*Member, error) {
 		kgo.ConsumerGroup(cfg.Group),
 		kgo.InstanceID(cfg.InstanceID),
 		kgo.ConsumeTopics(cfg.Topic),
-		kgo.Balancers(&advertiser{kgo.CooperativeStickyBalancer(), cfg.Advertise}),
+		kgo.Balancers(&balancer{kgo.CooperativeStickyBalancer(), cfg}),
 		kgo.SessionTimeout(cfg.SessionTimeout),
 		kgo.RebalanceTimeout(max(60*time.Second, 2*cfg.SessionTimeout)),
 		kgo.HeartbeatInterval(max(cfg.SessionTimeout/10, 100*time.Millisecond)),

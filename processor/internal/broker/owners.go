@@ -1,55 +1,14 @@
 package broker
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
-	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
-
-// How a member learns where another one answers: each puts its address behind the user data of its subscription, which the
-// coordinator keeps and shows to whoever describes the group, together with the assignments. It needs no topic, no leader
-// that spreads it, and no right beyond that to read the group. A static member that comes back with another address
-// changes it without a rebalance: the coordinator stores the subscription of each join. In a rebalance the coordinator shows
-// neither assignments nor subscriptions; the last ones known serve until then.
-//
-// The balancer reads this user data of members of generation -1 only, and ends at the length it has there; other
-// cooperative members take their partitions from the subscription itself (KIP-792).
-
-// addressMark stands between the balancer's user data and the address. No topic's name holds these bytes.
-var addressMark = []byte("\x00penstock at ")
-
-// advertiser is a balancer that adds an address to the member's metadata.
-type advertiser struct {
-	kgo.GroupBalancer
-	address string
-}
-
-// JoinGroupMetadata implements kgo.GroupBalancer.
-func (a *advertiser) JoinGroupMetadata(topics []string, current map[string][]int32, generation int32) []byte {
-	raw := a.GroupBalancer.JoinGroupMetadata(topics, current, generation)
-	if a.address == "" {
-		return raw
-	}
-	var meta kmsg.ConsumerMemberMetadata
-	if err := meta.ReadFrom(raw); err != nil {
-		return raw // the group works without
-	}
-	meta.UserData = append(append(meta.UserData, addressMark...), a.address...)
-	return meta.AppendTo(nil)
-}
-
-func addressIn(userData []byte) string {
-	if i := bytes.LastIndex(userData, addressMark); i >= 0 {
-		return string(userData[i+len(addressMark):])
-	}
-	return ""
-}
 
 // GroupMember is one member of a consumer group and what it owns of a topic.
 type GroupMember struct {
@@ -74,7 +33,7 @@ func (c *Cluster) Owners(ctx context.Context, group, topic string) ([]GroupMembe
 			gm.Instance = *m.InstanceID
 		}
 		if joined, ok := m.Join.AsConsumer(); ok {
-			gm.Address = addressIn(joined.UserData)
+			gm.Address = announced(joined.UserData).Address
 		}
 		if assigned, ok := m.Assigned.AsConsumer(); ok {
 			for _, t := range assigned.Topics {

@@ -29,10 +29,12 @@ type Config struct {
 	Partitions     int32
 	SessionTimeout time.Duration
 	Advertise      string // where this process answers queries; empty: nowhere
-	Holders        []Holder
-	Joined         func(bool)            // told of each assignment, an empty one too, and of a loss; may be nil
-	Taking         func(partition int32) // called before a partition is acquired; may be nil
-	Logger         *slog.Logger
+	// Have is how far the local copy of a partition's state goes into its changelogs, 0 if there is none.
+	Have    func(partition int32) int64
+	Holders []Holder
+	Joined  func(bool)            // told of each assignment, an empty one too, and of a loss; may be nil
+	Taking  func(partition int32) // called before a partition is acquired; may be nil
+	Logger  *slog.Logger
 }
 
 // Group is this process's membership and the leases under it.
@@ -61,6 +63,7 @@ func (g *Group) join() error {
 	}
 	m, err := g.cfg.Cluster.Join(broker.MemberConfig{
 		Group: g.cfg.Group, InstanceID: g.cfg.InstanceID, Topic: g.cfg.Topic, SessionTimeout: g.cfg.SessionTimeout, Advertise: g.cfg.Advertise,
+		Have: g.have, Plan: Plan,
 		Assigned: wait(g.assigned), Revoked: wait(g.revoked), Lost: wait(g.lost),
 	})
 	if err != nil {
@@ -69,6 +72,14 @@ func (g *Group) join() error {
 	g.member.Store(m)
 	close(ready)
 	return nil
+}
+
+func (g *Group) have() []int64 {
+	list := make([]int64, g.cfg.Partitions)
+	for p := range list {
+		list[p] = g.cfg.Have(int32(p))
+	}
+	return list
 }
 
 func (g *Group) assigned(ps []int32) {

@@ -3,15 +3,11 @@ package member
 import (
 	"cmp"
 	"slices"
+
+	"github.com/penstock/penstock/processor/internal/broker"
 )
 
-// Candidate is a member of the group as a plan sees it.
-type Candidate struct {
-	Owned []int32 // the partitions it runs; no two candidates own the same one
-	Have  []int64 // by partition: how far its local copy goes into the changelogs, 0 if there is none; may be shorter
-}
-
-func (c Candidate) have(p int32) int64 {
+func have(c broker.Candidate, p int32) int64 {
 	if int(p) >= len(c.Have) {
 		return 0
 	}
@@ -21,7 +17,7 @@ func (c Candidate) have(p int32) int64 {
 // Plan gives each partition to a candidate and returns, by partition, which. No candidate has more than one partition more
 // than another. As far as that allows, an owner keeps what it owns, since nobody is nearer to the changelog's end; what is
 // free or must move goes to whose local copy is nearest to it. The same candidates in the same order yield the same plan.
-func Plan(candidates []Candidate, partitions int32) []int {
+func Plan(candidates []broker.Candidate, partitions int32) []int {
 	p := plan{candidates: candidates, of: make([]int, partitions), count: make([]int, len(candidates)),
 		low: int(partitions) / len(candidates), spare: int(partitions) % len(candidates)}
 	for i := range p.of {
@@ -34,7 +30,7 @@ func Plan(candidates []Candidate, partitions int32) []int {
 }
 
 type plan struct {
-	candidates []Candidate
+	candidates []broker.Candidate
 	of         []int // by partition: its candidate, -1 if it is free
 	count      []int // by candidate: its partitions
 	low, spare int   // all have low partitions, and so many candidates may still have one more
@@ -79,7 +75,7 @@ func (p *plan) keep() {
 func (p *plan) elsewhere(partition int32, than int) (best int64) {
 	for c := range p.candidates {
 		if c != than {
-			best = max(best, p.candidates[c].have(partition))
+			best = max(best, have(p.candidates[c], partition))
 		}
 	}
 	return best
@@ -95,7 +91,7 @@ func (p *plan) nearest() {
 	var copies []copied
 	for c := range p.candidates {
 		for n := range p.of {
-			if have := p.candidates[c].have(int32(n)); have > 0 && p.of[n] < 0 {
+			if have := have(p.candidates[c], int32(n)); have > 0 && p.of[n] < 0 {
 				copies = append(copies, copied{int32(n), c, have})
 			}
 		}

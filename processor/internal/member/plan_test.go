@@ -4,6 +4,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/penstock/penstock/processor/internal/broker"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 )
@@ -11,17 +12,17 @@ import (
 func TestAPlanGivesWhatIsFreeToTheNearestCopy(t *testing.T) {
 	for _, c := range []struct {
 		name       string
-		candidates []Candidate
+		candidates []broker.Candidate
 		want       []int
 	}{
-		{"nobody has anything", []Candidate{{}, {}}, []int{0, 1, 0, 1}},
-		{"an owner keeps its own against a better copy", []Candidate{{Owned: []int32{0, 1}}, {Owned: []int32{2, 3}, Have: []int64{9, 9, 9, 9}}}, []int{0, 0, 1, 1}},
-		{"the dead one's go where the standbys are", []Candidate{{Owned: []int32{0}, Have: []int64{7, 0, 0, 5}}, {Owned: []int32{1}, Have: []int64{0, 7, 6, 4}}}, []int{0, 1, 1, 0}},
-		{"further is nearer", []Candidate{{Have: []int64{5, 5, 5, 5}}, {Have: []int64{9, 1, 9, 1}}}, []int{1, 0, 1, 0}},
-		{"one that comes back gets what it knows", []Candidate{{Owned: []int32{0, 1, 2, 3}, Have: []int64{8, 8, 8, 8}}, {Have: []int64{0, 6, 0, 6}}}, []int{0, 1, 0, 1}},
-		{"one that is new takes its share", []Candidate{{Owned: []int32{0, 1, 2, 3}}, {}}, []int{0, 0, 1, 1}},
-		{"who owns most keeps the odd one", []Candidate{{Owned: []int32{0}}, {Owned: []int32{1, 2, 3}}, {}}, []int{0, 1, 1, 2}},
-		{"a copy without room is no use", []Candidate{{Owned: []int32{0, 1}, Have: []int64{0, 0, 9, 9}}, {}}, []int{0, 0, 1, 1}},
+		{"nobody has anything", []broker.Candidate{{}, {}}, []int{0, 1, 0, 1}},
+		{"an owner keeps its own against a better copy", []broker.Candidate{{Owned: []int32{0, 1}}, {Owned: []int32{2, 3}, Have: []int64{9, 9, 9, 9}}}, []int{0, 0, 1, 1}},
+		{"the dead one's go where the standbys are", []broker.Candidate{{Owned: []int32{0}, Have: []int64{7, 0, 0, 5}}, {Owned: []int32{1}, Have: []int64{0, 7, 6, 4}}}, []int{0, 1, 1, 0}},
+		{"further is nearer", []broker.Candidate{{Have: []int64{5, 5, 5, 5}}, {Have: []int64{9, 1, 9, 1}}}, []int{1, 0, 1, 0}},
+		{"one that comes back gets what it knows", []broker.Candidate{{Owned: []int32{0, 1, 2, 3}, Have: []int64{8, 8, 8, 8}}, {Have: []int64{0, 6, 0, 6}}}, []int{0, 1, 0, 1}},
+		{"one that is new takes its share", []broker.Candidate{{Owned: []int32{0, 1, 2, 3}}, {}}, []int{0, 0, 1, 1}},
+		{"who owns most keeps the odd one", []broker.Candidate{{Owned: []int32{0}}, {Owned: []int32{1, 2, 3}}, {}}, []int{0, 1, 1, 2}},
+		{"a copy without room is no use", []broker.Candidate{{Owned: []int32{0, 1}, Have: []int64{0, 0, 9, 9}}, {}}, []int{0, 0, 1, 1}},
 	} {
 		t.Run(c.name, func(t *testing.T) { require.Equal(t, c.want, Plan(c.candidates, 4)) })
 	}
@@ -30,7 +31,7 @@ func TestAPlanGivesWhatIsFreeToTheNearestCopy(t *testing.T) {
 func TestAPlanIsBalancedAndKeepsWhatItMay(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		partitions := rapid.Int32Range(1, 20).Draw(t, "partitions")
-		candidates := make([]Candidate, rapid.IntRange(1, 6).Draw(t, "candidates"))
+		candidates := make([]broker.Candidate, rapid.IntRange(1, 6).Draw(t, "candidates"))
 		for n := range partitions {
 			if c := rapid.IntRange(-1, len(candidates)-1).Draw(t, "owner"); c >= 0 {
 				candidates[c].Owned = append(candidates[c].Owned, n)
@@ -55,7 +56,7 @@ func TestAPlanIsBalancedAndKeepsWhatItMay(t *testing.T) {
 			}
 		}
 		// What was carried out stays as it is.
-		settled := make([]Candidate, len(candidates))
+		settled := make([]broker.Candidate, len(candidates))
 		for n, c := range of {
 			settled[c].Owned = append(settled[c].Owned, int32(n))
 			settled[c].Have = candidates[c].Have

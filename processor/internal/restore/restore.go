@@ -240,6 +240,24 @@ func (r *run) unusable(at task.Position, want task.Identity) string {
 	return ""
 }
 
+// Have is how far the local state of a partition goes into the changelogs: the sum of its positions and 1, or 0 if there is
+// none that can be used.
+func (c Config) Have(partition int32) int64 {
+	at, ok, err := task.ReadPosition(c.Store, partition)
+	if err != nil || !ok {
+		return 0
+	}
+	r := run{Config: c}
+	if r.unusable(at, c.Identity(at.Identity.Incarnation)) != "" {
+		return 0
+	}
+	sum := int64(1)
+	for _, position := range at.Changelogs {
+		sum += position
+	}
+	return sum
+}
+
 func (r *run) wipe() error {
 	var b statestore.Batch
 	b.DeleteRange(task.PartitionRange(r.partition))

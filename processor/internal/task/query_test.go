@@ -47,7 +47,7 @@ func TestQueriesSeeTheCommittedState(t *testing.T) {
 				pending[key] = value
 			},
 			"commit": func(*rapid.T) {
-				tk.Prepare()
+				tk.Prepare(nil)
 				tk.ClearEffects()
 				tk.Keep([]int64{-1}, 1)
 				maps.Copy(committed, pending)
