@@ -23,7 +23,7 @@ func (p *program) configCommand() *cobra.Command {
 		Use: "config [COMMAND]", Short: "Show the configuration in force and where each value comes from", Example: configExample,
 		Long: `Config shows the settings of run, or of another command, as that command would see them: the value, and whether a flag, a
 variable, the file or the default gave it. Secrets are hidden. The settings of run are checked as well.`,
-		Args: cobra.MaximumNArgs(1), ValidArgs: []string{"run", "produce", "tail", "audit", "demo"},
+		Args: cobra.MaximumNArgs(1), ValidArgs: []string{"run", "produce", "tail", "audit", "demo", "deposits"},
 	}
 	f.declare(cmd)
 	own(cmd, func(fs *pflag.FlagSet) { fs.BoolVar(&asJSON, "json", false, "as JSON") })
