@@ -1,0 +1,215 @@
+package integration
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/penstock/penstock/integration/kafkatest"
+	"github.com/penstock/penstock/integration/pgtest"
+)
+
+const (
+	closings         = 1_000_000
+	depositKills     = 10
+	depositPartition = 8
+)
+
+// account is what one session's deposits add up to.
+type account struct {
+	cents int64
+	count int
+}
+
+// Two processes under load, killed at random moments, one frozen past its session, and the database crashed once: at the
+// end each of a million closing updates is one row, and the sum of each session is equal to the cent.
+func TestDepositsAreStoredExactlyOnce(t *testing.T) {
+	d := newDeposits(t)
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	rng := rand.New(rand.NewPCG(seed, 0))
+	const pause = 2 * time.Second
+	type fed struct {
+		accounts map[string]account
+		err      error
+	}
+	feeding := make(chan fed, 1)
+	go func() {
+		accounts, err := closeSessions(d.broker.Addr(), closings, depositKills*pause, seed)
+		feeding <- fed{accounts, err}
+	}()
+
+	// One has a static id and is back at once, the other's partitions wait for its session's end.
+	begin := func(n int) *process {
+		if n == 0 {
+			return d.begin("--instance", "first")
+		}
+		return d.begin()
+	}
+	members := []*process{begin(0), begin(1)}
+	for i := range depositKills {
+		time.Sleep(pause/2 + time.Duration(rng.Int64N(int64(pause))))
+		n := i % 2
+		members[n].running()
+		switch i {
+		case 3:
+			d.server.Crash()
+			time.Sleep(2 * time.Second)
+			d.server.Restart()
+			continue
+		case 6:
+			require.NoError(t, members[n].cmd.Process.Signal(syscall.SIGSTOP))
+			time.Sleep(9 * time.Second)
+			require.NoError(t, members[n].cmd.Process.Signal(syscall.SIGCONT))
+			continue
+		}
+		members[n].kill()
+		members[n] = begin(n)
+	}
+	want := <-feeding
+	require.NoError(t, want.err)
+	d.await(closings, 2*time.Minute)
+	for _, m := range members {
+		m.stop()
+		require.NotContains(t, m.log.tail(1<<20), pgtest.Password)
+	}
+	require.Equal(t, want.accounts, d.accounts())
+}
+
+// How fast a topic that is full is stored, by one process and by two.
+func TestDepositsRate(t *testing.T) {
+	for _, processes := range []int{1, 2} {
+		d := newDeposits(t)
+		accounts, err := closeSessions(d.broker.Addr(), closings, 0, 1)
+		require.NoError(t, err)
+		began := time.Now()
+		var all []*process
+		for range processes {
+			all = append(all, d.begin())
+		}
+		d.await(closings, 3*time.Minute)
+		took := time.Since(began)
+		t.Logf("%d processes: %d rows in %v, start included: %.0f rows/s", processes, closings, took.Round(time.Millisecond), closings/took.Seconds())
+		require.Equal(t, accounts, d.accounts())
+		for _, p := range all {
+			p.stop()
+		}
+	}
+}
+
+// deposits are a broker and a database, and the processes between them.
+type depositsRig struct {
+	t      *testing.T
+	broker *kafkatest.Broker
+	server *pgtest.Server
+	dsn    string
+}
+
+func newDeposits(t *testing.T) *depositsRig {
+	t.Helper()
+	d := &depositsRig{t: t, server: pgtest.Start(t), broker: kafkatest.Start(t)}
+	d.broker.CreateTopic(t, "session-updates", depositPartition, nil)
+	d.dsn = d.server.Database("UTF8")
+	return d
+}
+
+func (d *depositsRig) begin(more ...string) *process {
+	d.t.Helper()
+	return start(d.t, append([]string{"deposits", "--brokers", d.broker.Addr(), "--postgres", d.dsn, "--session-timeout", "6s"}, more...)...)
+}
+
+// await waits until the table has so many rows.
+func (d *depositsRig) await(rows int, limit time.Duration) {
+	d.t.Helper()
+	conn := pgtest.Connect(d.t, d.dsn)
+	for deadline := time.Now().Add(limit); ; time.Sleep(100 * time.Millisecond) {
+		var n int
+		err := conn.QueryRow(context.Background(), `SELECT CASE WHEN to_regclass('penstock_deposits') IS NULL THEN 0
+			ELSE (xpath('/row/n/text()', query_to_xml('SELECT count(*) AS n FROM penstock_deposits', false, true, '')))[1]::text::int END`).Scan(&n)
+		require.NoError(d.t, err)
+		if n == rows {
+			return
+		}
+		require.Less(d.t, n, rows, "more rows than updates")
+		require.True(d.t, time.Now().Before(deadline), "%d of %d rows within %v", n, rows, limit)
+	}
+}
+
+// accounts reads what the database says of each session.
+func (d *depositsRig) accounts() map[string]account {
+	d.t.Helper()
+	rows, err := pgtest.Connect(d.t, d.dsn).Query(context.Background(),
+		`SELECT session_id, (sum(amount) * 100)::bigint, count(*) FROM penstock_deposits GROUP BY session_id`)
+	require.NoError(d.t, err)
+	accounts := map[string]account{}
+	var id string
+	var a account
+	_, err = pgx.ForEachRow(rows, []any{&id, &a.cents, &a.count}, func() error {
+		accounts[id] = a
+		return nil
+	})
+	require.NoError(d.t, err)
+	return accounts
+}
+
+// closeSessions produces n closing updates of a few thousand sessions in transactions, and among them others: updates of
+// open sessions, and transactions that are aborted. It returns what was committed.
+func closeSessions(addr string, n int, over time.Duration, seed uint64) (map[string]account, error) {
+	cl, err := kgo.NewClient(kgo.SeedBrokers(addr), kgo.TransactionalID("updates"))
+	if err != nil {
+		return nil, err
+	}
+	defer cl.Close()
+	const perTransaction = 2000
+	rng := rand.New(rand.NewPCG(seed, 1))
+	ctx := context.Background()
+	accounts := map[string]account{}
+	began := time.Now()
+	for sent := 0; sent < n; {
+		if ahead := time.Duration(float64(over)*float64(sent)/float64(n)) - time.Since(began); ahead > 0 {
+			time.Sleep(ahead)
+		}
+		if err := cl.BeginTransaction(); err != nil {
+			return nil, err
+		}
+		commit := rng.IntN(20) > 0
+		count := min(perTransaction, n-sent)
+		for range count {
+			id, cents := fmt.Sprintf("session-%d", rng.IntN(5000)), rng.Int64N(50_000)
+			if rng.IntN(4) == 0 {
+				cl.Produce(ctx, update(id, cents, false), nil)
+			}
+			cl.Produce(ctx, update(id, cents, true), nil)
+			if commit {
+				a := accounts[id]
+				accounts[id] = account{a.cents + cents, a.count + 1}
+			}
+		}
+		if err := cl.Flush(ctx); err != nil {
+			return nil, err
+		}
+		if err := cl.EndTransaction(ctx, kgo.TransactionEndTry(commit)); err != nil {
+			return nil, err
+		}
+		if commit {
+			sent += count
+		}
+	}
+	return accounts, nil
+}
+
+func update(id string, cents int64, closes bool) *kgo.Record {
+	r := &kgo.Record{Topic: "session-updates", Key: []byte(id),
+		Value: fmt.Appendf(nil, `{"sessionId":%q,"currentBalance":%d.%02d,"depositCurrentBalance":%t}`, id, cents/100, cents%100, closes)}
+	if closes {
+		r.Headers = []kgo.RecordHeader{{Key: "penstock.close.reason", Value: []byte("deposit")}}
+	}
+	return r
+}
