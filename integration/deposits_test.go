@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -17,9 +18,9 @@ import (
 )
 
 const (
-	closings         = 1_000_000
-	depositKills     = 10
-	depositPartition = 8
+	closings          = 1_000_000
+	depositFaults     = 10
+	depositPartitions = 8
 )
 
 // account is what one session's deposits add up to.
@@ -42,19 +43,23 @@ func TestDepositsAreStoredExactlyOnce(t *testing.T) {
 	}
 	feeding := make(chan fed, 1)
 	go func() {
-		accounts, err := closeSessions(d.broker.Addr(), closings, depositKills*pause, seed)
+		accounts, err := closeSessions(d.broker.Addr(), closings, depositFaults*pause, seed)
 		feeding <- fed{accounts, err}
 	}()
 
 	// One has a static id and is back at once, the other's partitions wait for its session's end.
+	var started []*process
 	begin := func(n int) *process {
+		args := []string{}
 		if n == 0 {
-			return d.begin("--instance", "first")
+			args = append(args, "--instance", "first")
 		}
-		return d.begin()
+		p := d.begin(args...)
+		started = append(started, p)
+		return p
 	}
 	members := []*process{begin(0), begin(1)}
-	for i := range depositKills {
+	for i := range depositFaults {
 		time.Sleep(pause/2 + time.Duration(rng.Int64N(int64(pause))))
 		n := i % 2
 		members[n].running()
@@ -78,8 +83,17 @@ func TestDepositsAreStoredExactlyOnce(t *testing.T) {
 	d.await(closings, 2*time.Minute)
 	for _, m := range members {
 		m.stop()
-		require.NotContains(t, m.log.tail(1<<20), pgtest.Password)
 	}
+	said := map[string]int{}
+	for _, p := range started {
+		log := p.log.tail(1 << 20)
+		require.NotContains(t, log, pgtest.Password)
+		for _, event := range []string{`msg="partitions claimed"`, `msg=waiting`, `msg="going on"`, `msg="starting over"`} {
+			said[event] += strings.Count(log, event)
+		}
+	}
+	require.Positive(t, said["msg=waiting"], "the crash of the database is said")
+	t.Logf("%d kills, a frozen process, a crash of the database; the %d processes said %v", depositFaults-2, len(started), said)
 	require.Equal(t, want.accounts, d.accounts())
 }
 
@@ -104,7 +118,7 @@ func TestDepositsRate(t *testing.T) {
 	}
 }
 
-// deposits are a broker and a database, and the processes between them.
+// depositsRig is a broker and a database, and the processes between them.
 type depositsRig struct {
 	t      *testing.T
 	broker *kafkatest.Broker
@@ -115,7 +129,7 @@ type depositsRig struct {
 func newDeposits(t *testing.T) *depositsRig {
 	t.Helper()
 	d := &depositsRig{t: t, server: pgtest.Start(t), broker: kafkatest.Start(t)}
-	d.broker.CreateTopic(t, "session-updates", depositPartition, nil)
+	d.broker.CreateTopic(t, "session-updates", depositPartitions, nil)
 	d.dsn = d.server.Database("UTF8")
 	return d
 }

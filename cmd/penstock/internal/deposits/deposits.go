@@ -47,18 +47,13 @@ const (
 // Run copies until ctx is done, which is no error. While the store or the brokers do not answer it waits, and says once for
 // what. Brokers or a topic that are not there at the start are an error, as is what only a person can mend.
 func Run(ctx context.Context, cfg Config) error {
-	cl, err := cfg.Connection.Client(ctx)
-	if err != nil {
-		return err
-	}
-	_, err = identify(ctx, cl, cfg.Topic, cfg.Group)
-	cl.Close()
-	if err != nil {
+	if err := reach(ctx, cfg); err != nil && ctx.Err() == nil {
 		return err
 	}
 	w := waiting{logger: cfg.Logger}
 	for ctx.Err() == nil {
-		if err = cfg.Sink.Prepare(ctx); err == nil {
+		err := cfg.Sink.Prepare(ctx)
+		if err == nil {
 			err = (&consumer{Config: cfg, started: w.over}).run(ctx)
 		}
 		switch {
@@ -73,6 +68,17 @@ func Run(ctx context.Context, cfg Config) error {
 		}
 	}
 	return nil
+}
+
+// reach makes sure that the brokers answer and have the topic.
+func reach(ctx context.Context, cfg Config) error {
+	cl, err := cfg.Connection.Client(ctx)
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	_, err = identify(ctx, cl, cfg.Topic, cfg.Group)
+	return err
 }
 
 // waiting says what is waited for, once, and when it is over.

@@ -332,6 +332,10 @@ func TestWaitsForTheStore(t *testing.T) {
 
 	r.Before = func(string) error { return errors.New("no right") }
 	require.ErrorContains(t, r.run().end(), "no right")
-	r.Before = func(string) error { return deposits.Unavailable(errors.New("away")) }
-	r.run().finish() // it can be stopped while it waits
+	asked := make(chan struct{}, 100)
+	r.Before = func(string) error { asked <- struct{}{}; return deposits.Unavailable(errors.New("away")) }
+	i = r.run()
+	<-asked
+	<-asked
+	i.finish() // it can be stopped while it waits
 }
