@@ -51,7 +51,7 @@ An update that cannot be read stops it, with its place; --skip passes over it.`,
 		fs.StringVar(&f.postgres, "postgres", "", "the database, as a URL or key=value pairs; with a password better given as PENSTOCK_DEPOSITS_POSTGRES, or PGPASSWORD beside it")
 		settings.Secret(fs, "postgres")
 		fs.StringVar(&f.group, "group", "", "consumer group that shares the partitions (default: the output's name and -deposits)")
-		fs.StringVar(&f.instance, "instance", "", "member id that stays the same over restarts, so that a restart takes its partitions back at once; unique in the group")
+		fs.StringVar(&f.instance, "instance", "", "member id that stays the same over restarts, unique in the group: a restart takes its partitions back at once, and a stop keeps them until the session times out")
 		settings.Choice(cmd, fs, &f.from, "from", []string{"start", "end"}, "where a partition begins that the database does not know")
 		fs.StringSliceVar(&f.skip, "skip", nil, "records to pass over, as PARTITION/OFFSET")
 		fs.DurationVar(&f.sessionTimeout, "session-timeout", 10*time.Second, "how long the group waits for a silent member")

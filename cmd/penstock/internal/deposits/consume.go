@@ -22,16 +22,19 @@ const (
 	tick = time.Second
 	// progressInterval is how often progress alone is stored, where no session closes.
 	progressInterval = 5 * time.Second
-	// identityInterval is how often the topic is looked at, whether it is still the same.
-	identityInterval = 10 * time.Second
 	// reportInterval is how often the log says what was stored.
 	reportInterval = 10 * time.Second
+	// lookTimeout is how long the brokers may take to answer.
+	lookTimeout = 5 * time.Second
 	// closeTimeout is how long leaving the group may take.
 	closeTimeout = 5 * time.Second
 	// A fetch, as it comes over the wire; unpacked it may be ten times as large.
 	fetchBytes          = 8 << 20
 	fetchPartitionBytes = 1 << 20
 )
+
+// identityInterval is how often the brokers are asked whether the topic is still the same; tests change it.
+var identityInterval = 10 * time.Second
 
 // consumer is one membership of the group. It ends with the first error.
 type consumer struct {
@@ -48,6 +51,7 @@ type consumer struct {
 	deposits            []Deposit // reused
 	wrote, looked, told time.Time // progress, identity, report
 	stored              int       // deposits since told
+	away                time.Time // when the brokers stopped to answer; zero while they do
 }
 
 // run consumes until ctx is done or something fails.
@@ -246,16 +250,23 @@ func (c *consumer) explain(ctx context.Context, e kgo.FetchError) error {
 	return Unavailable(fmt.Errorf("read topic %s partition %d: %w", c.Topic, e.Partition, e.Err))
 }
 
-// look makes sure that the topic is still the one that the claims are for. Brokers that do not answer are no fault.
+// look makes sure that the topic is still the one that the claims are for. Brokers that do not answer are no fault: the
+// client goes on when they are back, and the log says so.
 func (c *consumer) look(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, closeTimeout)
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
 	is, err := identify(ctx, c.asker, c.Topic, c.Group)
 	switch {
 	case errors.Is(err, kafka.ErrNoTopic):
 		return Unavailable(err)
+	case err != nil && c.away.IsZero():
+		c.away = time.Now()
+		c.Logger.Warn("waiting", "for", oneLine(err))
 	case err == nil && is != c.source:
 		return Foreign(0, c.source, is)
+	case err == nil && !c.away.IsZero():
+		c.Logger.Info("going on", "after", time.Since(c.away).Round(time.Millisecond).String())
+		c.away = time.Time{}
 	}
 	return nil
 }

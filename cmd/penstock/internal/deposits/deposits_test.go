@@ -38,10 +38,11 @@ const (
 // rig is a broker with the output topic, and a store.
 type rig struct {
 	*sinktest.Memory
-	t    *testing.T
-	addr string
-	cl   *kgo.Client // transactional
-	log  log
+	t       *testing.T
+	cluster *kfake.Cluster
+	addr    string
+	cl      *kgo.Client // transactional
+	log     log
 }
 
 func newRig(t *testing.T) *rig {
@@ -49,7 +50,7 @@ func newRig(t *testing.T) *rig {
 		kfake.BrokerConfigs(map[string]string{"group.initial.rebalance.delay.ms": "0"}))
 	require.NoError(t, err)
 	t.Cleanup(c.Close)
-	r := &rig{Memory: &sinktest.Memory{}, t: t, addr: c.ListenAddrs()[0]}
+	r := &rig{Memory: &sinktest.Memory{}, t: t, cluster: c, addr: c.ListenAddrs()[0]}
 	r.cl, err = kgo.NewClient(kgo.SeedBrokers(r.addr), kgo.TransactionalID("t"))
 	require.NoError(t, err)
 	t.Cleanup(r.cl.Close)
@@ -280,6 +281,50 @@ func TestAnotherTopicOfTheNameIsAnError(t *testing.T) {
 	err = r.run().end()
 	require.ErrorIs(t, err, deposits.ErrForeign)
 	require.ErrorContains(t, err, "it was deleted and made anew")
+}
+
+// The same while it runs: it stops before it writes what is of the other.
+func TestATopicMadeAnewUnderARunningInstance(t *testing.T) {
+	deposits.LookOften(t)
+	r := newRig(t)
+	r.send(true, closing("s1", "1", "deposit"))
+	i := r.run()
+	r.eventually(map[string]int{"s1 1 deposit": 1})
+	adm := kadm.NewClient(r.cl)
+	_, err := adm.DeleteTopic(t.Context(), topic)
+	require.NoError(t, err)
+	_, err = adm.CreateTopic(t.Context(), partitions, 1, nil, topic)
+	require.NoError(t, err)
+	require.ErrorIs(t, i.end(), deposits.ErrForeign, &r.log)
+	require.Equal(t, map[string]int{"s1 1 deposit": 1}, r.sum())
+}
+
+// Brokers that go away are waited for, and said.
+func TestWaitsForTheBrokers(t *testing.T) {
+	deposits.LookOften(t)
+	r := newRig(t)
+	r.send(true, closing("s1", "1", "deposit"))
+	i := r.run()
+	r.eventually(map[string]int{"s1 1 deposit": 1})
+	r.cluster.Close()
+	require.Eventually(t, func() bool {
+		return strings.Contains(r.log.String(), `msg=waiting for="describe topic session-updates`)
+	}, 20*time.Second, 5*time.Millisecond)
+	i.finish()
+}
+
+// Of two processes with one --instance one says so and stops.
+func TestTwoOfOneInstance(t *testing.T) {
+	r := newRig(t)
+	named := func(c *deposits.Config) { c.Instance = "one" }
+	first := r.run(named)
+	r.send(true, closing("s1", "1", "deposit"))
+	r.eventually(map[string]int{"s1 1 deposit": 1})
+	second := r.run(named)
+	require.ErrorContains(t, first.end(), "another process joined the group g as --instance one")
+	r.send(true, closing("s2", "1", "deposit"))
+	r.eventually(map[string]int{"s1 1 deposit": 1, "s2 1 deposit": 1})
+	second.finish()
 }
 
 // Offsets that the topic does not hold are named, never passed over.
