@@ -3,6 +3,8 @@ package deposits
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -113,7 +115,7 @@ func (c *consumer) locate(ctx context.Context, given map[int32]kgo.Offset) (map[
 		at[p] = kgo.NewOffset().At(claim.Next)
 	}
 	c.claims.add(claimed)
-	c.Logger.Info("partitions claimed", "partitions", sorted(claimed))
+	c.Logger.Info("partitions claimed", "partitions", slices.Sorted(maps.Keys(claimed)))
 	return at, nil
 }
 

@@ -5,7 +5,7 @@
 // confirmed write counts as one: after any other outcome the client is dropped, and the next one asks the store where to
 // go on.
 //
-//	share     consume.go    the group gives this instance partitions, and takes them away between two writes
+//	share     member.go     the group gives this instance partitions, and takes them away between two writes
 //	claim     claims.go     the store makes this instance the partition's writer, and says where to go on
 //	decode    decode.go     closing updates are told from others; a record that is no update stops everything
 //	write     consume.go    deposits and progress of all partitions at once, if all claims still hold
