@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/penstock/penstock/integration/kafkatest"
@@ -122,6 +123,50 @@ func TestDepositsRate(t *testing.T) {
 	}
 }
 
+// The rights that deploy/acls.txt names for deposits are enough, and one that is missing is named.
+func TestDepositsNeedsTheRightsOfTheList(t *testing.T) {
+	d := newDeposits(t,
+		kafkatest.WithConfig("authorizer.class.name", "org.apache.kafka.metadata.authorizer.StandardAuthorizer"),
+		kafkatest.WithConfig("allow.everyone.if.no.acl.found", "true"))
+	adm := d.broker.Admin(t)
+	rights := func(b *kadm.ACLBuilder) *kadm.ACLBuilder { return b.ResourcePatternType(kadm.ACLPatternLiteral) }
+	create := func(b *kadm.ACLBuilder) {
+		t.Helper()
+		rs, err := adm.CreateACLs(t.Context(), b)
+		require.NoError(t, err)
+		for _, r := range rs {
+			require.NoError(t, r.Err)
+		}
+	}
+	const everyone = "User:ANONYMOUS"
+	create(rights(kadm.NewACLs().Allow(everyone).AllowHosts("*").Clusters().Operations(kadm.OpAll))) // the broker itself is the same principal
+	// Write is for the producer of this test.
+	create(rights(kadm.NewACLs().Allow(everyone).AllowHosts("*").Topics("session-updates").Operations(kadm.OpRead, kadm.OpWrite)))
+	create(rights(kadm.NewACLs().Allow(everyone).AllowHosts("*").Groups("session-updates-deposits").Operations(kadm.OpRead)))
+
+	p := d.begin()
+	accounts, err := closeSessions(d.broker.Addr(), 10, 0, 1)
+	require.NoError(t, err)
+	d.await(10, time.Minute)
+	require.Equal(t, accounts, d.accounts())
+	p.stop()
+	for _, c := range []struct {
+		deny *kadm.ACLBuilder
+		says string
+	}{
+		{kadm.NewACLs().Deny(everyone).DenyHosts("*").Groups("session-updates-deposits"), "the right Read on the group"},
+		{kadm.NewACLs().Deny(everyone).DenyHosts("*").Topics("session-updates"), "TOPIC_AUTHORIZATION_FAILED"},
+	} {
+		deny := rights(c.deny).Operations(kadm.OpRead)
+		create(deny)
+		_, errs, status := run(t, 30*time.Second, "deposits", "--brokers", d.broker.Addr())
+		require.Equal(t, 1, status, errs)
+		require.Contains(t, lastLine(errs), c.says)
+		_, err := adm.DeleteACLs(t.Context(), deny)
+		require.NoError(t, err)
+	}
+}
+
 // depositsRig is a broker and a database, and the processes between them.
 type depositsRig struct {
 	t      *testing.T
@@ -130,9 +175,9 @@ type depositsRig struct {
 	dsn    string
 }
 
-func newDeposits(t *testing.T) *depositsRig {
+func newDeposits(t *testing.T, opts ...kafkatest.Option) *depositsRig {
 	t.Helper()
-	d := &depositsRig{t: t, server: pgtest.Start(t), broker: kafkatest.Start(t)}
+	d := &depositsRig{t: t, server: pgtest.Start(t), broker: kafkatest.Start(t, opts...)}
 	d.broker.CreateTopic(t, "session-updates", depositPartitions, nil)
 	d.dsn = d.server.Database("UTF8")
 	t.Setenv("PENSTOCK_DEPOSITS_POSTGRES", d.dsn) // no argument, which anybody can see
