@@ -1,14 +1,15 @@
 package main
 
 import (
+	"net"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/knadh/koanf/parsers/yaml"
 	"github.com/stretchr/testify/require"
 
 	"github.com/penstock/penstock/processor/engine"
@@ -42,23 +43,30 @@ func TestDeployNamesWhatThereIs(t *testing.T) {
 }
 
 func TestExampleConfigurationsAreValid(t *testing.T) {
-	example, err := os.ReadFile("../../deploy/penstock.example.yaml")
-	require.NoError(t, err)
-	manifest, err := os.ReadFile("../../deploy/kubernetes/penstock.yaml")
-	require.NoError(t, err)
-	first, _, _ := strings.Cut(string(manifest), "\n---\n")
-	parsed, err := yaml.Parser().Unmarshal([]byte(first))
-	require.NoError(t, err)
-	inManifest := parsed["data"].(map[string]any)["penstock.yaml"].(string)
-	for name, text := range map[string]string{"example": string(example), "manifest": inManifest} {
-		file := t.TempDir() + "/penstock.yaml"
-		require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
-		c := start(t, "", "config", "--config", file)
-		c.end(t, 0)
-		require.Contains(t, c.stdout.String(), "session-updates", name)
-	}
-	for _, doc := range strings.Split(string(manifest), "\n---\n") {
-		_, err := yaml.Parser().Unmarshal([]byte(doc))
+	for _, file := range []string{"penstock.example.yaml", "kubernetes/base/penstock.yaml", "kubernetes/overlays/production/penstock.yaml"} {
+		raw, err := os.ReadFile("../../deploy/" + file)
 		require.NoError(t, err)
+		validConfig(t, file, string(raw))
 	}
+}
+
+// validConfig checks a configuration whose mounted files are replaced by ones that are there.
+func validConfig(t *testing.T, name, text string) {
+	t.Helper()
+	mounts := t.TempDir()
+	certFile, keyFile := pemFiles(t, net.IPv4(127, 0, 0, 1))
+	copyFile := func(from, to string) {
+		raw, err := os.ReadFile(from)
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(filepath.Join(mounts, to), raw, 0o600))
+	}
+	copyFile(certFile, "ca.crt")
+	copyFile(certFile, "tls.crt")
+	copyFile(keyFile, "tls.key")
+	file := filepath.Join(mounts, "penstock.yaml")
+	text = regexp.MustCompile(`/etc/penstock-[a-z]+`).ReplaceAllString(text, mounts)
+	require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
+	c := startWith(t, []string{"PENSTOCK_SASL_PASSWORD=x", "PENSTOCK_SASL_OAUTH_SECRET=x"}, "", "config", "--config", file)
+	c.end(t, 0)
+	require.Contains(t, c.stdout.String(), "session-updates", name)
 }

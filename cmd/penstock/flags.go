@@ -95,7 +95,7 @@ func (s *shared) audit() (audit.Config, error) {
 }
 
 // admin is what the library needs for a task that is not a run.
-func (s *shared) admin() (engine.Config, error) {
-	t, err := s.conn.TLSConfig()
-	return engine.Config{Brokers: s.conn.Brokers, TLS: t, SASL: s.conn.Mechanism()}, err
+func (s *shared) admin() (cfg engine.Config, err error) {
+	err = s.conn.Configure(&cfg)
+	return cfg, err
 }

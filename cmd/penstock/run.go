@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"runtime"
@@ -14,6 +16,7 @@ import (
 
 	"github.com/penstock/penstock/cmd/penstock/internal/health"
 	"github.com/penstock/penstock/cmd/penstock/internal/settings"
+	"github.com/penstock/penstock/cmd/penstock/internal/tlsfiles"
 	"github.com/penstock/penstock/processor/engine"
 	"github.com/penstock/penstock/processor/session"
 )
@@ -25,9 +28,13 @@ type serviceFlags struct {
 	guarantee string
 	from      string
 	memory    settings.Size
-	http      string
-	token     string
-	pprof     bool
+
+	compression string
+	http        string
+	httpCert    string
+	httpKey     string
+	token       string
+	pprof       bool
 }
 
 const runExample = `  penstock run --brokers localhost:9092 --create-topics
@@ -61,6 +68,7 @@ func (f *serviceFlags) declare(cmd *cobra.Command) {
 		fs.Var(&f.memory, "memory", "bound of caches and store together")
 		settings.Choice(cmd, fs, &f.guarantee, "guarantee", []string{"exactly-once", "at-least-once"}, "how often a record takes effect")
 		settings.Choice(cmd, fs, &f.from, "from", []string{"start", "end"}, "where a partition without a committed offset begins")
+		settings.Choice(cmd, fs, &f.compression, "compression", []string{"snappy", "lz4", "zstd", "gzip", "none"}, "of what is written")
 		fs.DurationVar(&c.CommitInterval, "commit-interval", 300*time.Millisecond, "longest time between commits under load")
 		fs.DurationVar(&c.SessionTimeout, "session-timeout", 10*time.Second, "how long the group waits for a silent member")
 		fs.DurationVar(&c.TransactionTimeout, "transaction-timeout", 0, "how long the broker waits for a silent transaction (default: the session timeout)")
@@ -71,6 +79,8 @@ func (f *serviceFlags) declare(cmd *cobra.Command) {
 		fs.BoolVar(&c.Stay, "stay", false, "keep the membership at a stop, for a restart within the session timeout")
 		fs.StringVar(&f.http, "http", "", "address to serve /livez, /readyz, /metrics, /api/v1/status and /api/v1/state at, such as 127.0.0.1:8080; :8080 is open to the network")
 		fs.StringVar(&c.Advertise, "advertise", "", "where the other processes reach this one's --http, to ask for state: host:port or a URL (default: --http, where that names a host)")
+		fs.StringVar(&f.httpCert, "http-tls-cert", "", "PEM file of the certificate to serve by TLS with; read again when it changes")
+		fs.StringVar(&f.httpKey, "http-tls-key", "", "PEM file of its key")
 		fs.StringVar(&f.token, "http-token", "", "bearer token that /metrics, /api and /debug ask for, the same on all processes; the probes ask for none")
 		settings.Secret(fs, "http-token")
 		fs.BoolVar(&f.pprof, "pprof", false, "serve Go's profiles at /debug/pprof/ as well")
@@ -83,10 +93,11 @@ func (f *serviceFlags) configure() (session.Config, engine.Config, error) {
 	faults := []error{err}
 	note := func(err error) { faults = append(faults, err) }
 	cfg := f.engine
-	cfg.Brokers, cfg.MemoryBytes = f.conn.Brokers, int64(f.memory)
-	cfg.TLS, err = f.conn.TLSConfig()
+	cfg.MemoryBytes = int64(f.memory)
+	note(f.conn.Configure(&cfg))
+	cfg.Compression = f.compression
+	_, err = f.httpTLS(nil)
 	note(err)
-	cfg.SASL = f.conn.Mechanism()
 	cfg.Guarantee, err = engine.ParseGuarantee(f.guarantee)
 	note(err)
 	cfg.BadInput, err = engine.ParseBadInput(f.badInput)
@@ -106,7 +117,7 @@ func served(cfg engine.Config) http.Handler {
 }
 
 // advertised is where others may ask by --http alone: nowhere if it stands for all of a machine's addresses.
-func advertised(address string, bound net.Addr) string {
+func advertised(address string, bound net.Addr, secure bool) string {
 	host, _, err := net.SplitHostPort(address)
 	if ip := net.ParseIP(host); err != nil || host == "" || ip != nil && ip.IsUnspecified() {
 		return ""
@@ -115,10 +126,26 @@ func advertised(address string, bound net.Addr) string {
 	if err != nil {
 		return ""
 	}
+	if secure {
+		return "https://" + net.JoinHostPort(host, port)
+	}
 	return net.JoinHostPort(host, port)
 }
 
+// httpTLS is nil where HTTP is plain.
+func (f *serviceFlags) httpTLS(warn func(error)) (*tls.Config, error) {
+	if f.httpCert == "" && f.httpKey == "" {
+		return nil, nil
+	}
+	files, err := tlsfiles.Open(tlsfiles.Files{Cert: f.httpCert, Key: f.httpKey}, warn)
+	if err != nil {
+		return nil, fmt.Errorf("http-tls-cert, http-tls-key: %w", err)
+	}
+	return files.Server(), nil
+}
+
 func (p *program) serve(ctx context.Context, f *serviceFlags) error {
+	f.conn.Warn = func(err error) { p.logger.Warn(err.Error()) }
 	window, cfg, err := f.configure()
 	if err != nil {
 		return usage(err)
@@ -133,17 +160,21 @@ func (p *program) serve(ctx context.Context, f *serviceFlags) error {
 	serving, ended := context.WithCancel(context.WithoutCancel(ctx)) // probes are answered while the engine stops
 	defer ended()
 	if f.http != "" {
-		l, err := health.Listen(f.http)
+		secure, err := f.httpTLS(f.conn.Warn)
+		if err != nil {
+			return usage(err)
+		}
+		l, err := health.Listen(f.http, secure)
 		if err != nil {
 			return err
 		}
 		cfg.Queries = &engine.Queries{Token: f.token}
 		if cfg.Advertise == "" {
-			cfg.Advertise = advertised(f.http, l.Addr())
+			cfg.Advertise = advertised(f.http, l.Addr(), secure != nil)
 		}
 		server := &health.Server{Handler: served(cfg), Token: f.token, Pprof: f.pprof}
 		g.Go(func() error { return server.Serve(serving, l) })
-		p.logger.Info("http", "address", l.Addr().String())
+		p.logger.Info("http", "address", l.Addr().String(), "tls", secure != nil)
 	}
 	p.logger.Info("penstock starts", "version", versionText(), "app", window.ID, "input", window.Input, "output", window.Output,
 		"brokers", cfg.Brokers, "workers", cfg.Workers, "guarantee", f.guarantee)

@@ -107,6 +107,6 @@ func TestAdvertisedAddress(t *testing.T) {
 	for address, want := range map[string]string{
 		":0": "", "0.0.0.0:0": "", "[::]:0": "", "127.0.0.1:0": "127.0.0.1:8081", "node-1:0": "node-1:8081",
 	} {
-		require.Equal(t, want, advertised(address, bound), address)
+		require.Equal(t, want, advertised(address, bound, false), address)
 	}
 }

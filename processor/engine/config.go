@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"runtime"
 	"time"
 
+	"github.com/penstock/penstock/processor/internal/broker"
 	"github.com/penstock/penstock/processor/internal/reset"
 	"github.com/penstock/penstock/processor/internal/statedir"
 	"github.com/penstock/penstock/processor/internal/worker"
@@ -21,8 +23,16 @@ type Config struct {
 	Brokers []string // host:port
 	TLS     *tls.Config
 	SASL    sasl.Mechanism
-	// Dial opens connections to the brokers, through a proxy say, in place of TLS and the usual way.
+	// Dial opens connections to the brokers, through a proxy say, in place of TLS and the usual way. TLS then only helps to
+	// explain why they cannot be reached.
 	Dial func(ctx context.Context, network, host string) (net.Conn, error)
+
+	// ClientID is what the brokers call this process, in quotas and logs. Default: the application and the instance.
+	ClientID string
+	// Rack is where this process is, as the brokers' broker.rack has it: records are read from a replica there.
+	Rack string
+	// Compression of what is written: "snappy" (the default), "lz4", "zstd", "gzip" or "none".
+	Compression string
 
 	// StateDir is this process's own directory. Default: see statedir.DefaultPath.
 	StateDir string
@@ -127,6 +137,9 @@ func (c Config) withDefaults() Config {
 	if c.MemoryBytes == 0 {
 		c.MemoryBytes = 64 << 20
 	}
+	if c.Compression == "" {
+		c.Compression = "snappy"
+	}
 	if c.CommitInterval == 0 {
 		c.CommitInterval = 300 * time.Millisecond
 	}
@@ -157,6 +170,7 @@ func (c Config) Validate() error {
 			faults = append(faults, fmt.Errorf(format, args...))
 		}
 	}
+	bad(!broker.KnowsCompression(c.Compression), "compression %q: use snappy, lz4, zstd, gzip or none", c.Compression)
 	bad(len(c.Brokers) == 0, "no brokers: name at least one as host:port")
 	bad(c.Workers < 1 || c.Workers > 256, "workers %d: use 1 to 256", c.Workers)
 	bad(c.MemoryBytes < 16<<20, "memory %d bytes: use at least 16 MiB", c.MemoryBytes)
@@ -168,6 +182,12 @@ func (c Config) Validate() error {
 	bad(!advertisable(c.Advertise), "advertise %q: use host:port or a URL such as https://host:port, that others can reach", c.Advertise)
 	bad(c.Partitions < 1, "partitions %d: use at least 1", c.Partitions)
 	return errors.Join(faults...)
+}
+
+// broker is how the brokers are reached, by name where the configuration gives none.
+func (c Config) broker(name string) broker.Config {
+	return broker.Config{Seeds: c.Brokers, ClientID: cmp.Or(c.ClientID, name), Rack: c.Rack, Compression: c.Compression,
+		TLS: c.TLS, SASL: c.SASL, Dial: c.Dial, Logger: c.Logger}
 }
 
 // DefaultStateDir is where an application's state lies unless [Config.StateDir] says otherwise.

@@ -127,9 +127,7 @@ func (e *engine) start(ctx context.Context) (*broker.Cluster, topics, string, er
 	defer cancel()
 	reach, cancelReach := context.WithTimeout(ctx, reachTimeout)
 	defer cancelReach()
-	cluster, err := broker.Connect(reach, broker.Config{
-		Seeds: e.cfg.Brokers, ClientID: e.topo.ID + "-" + e.instance, TLS: e.cfg.TLS, SASL: e.cfg.SASL, Dial: e.cfg.Dial, Logger: e.cfg.Logger,
-	})
+	cluster, err := broker.Connect(reach, e.cfg.broker(e.topo.ID+"-"+e.instance))
 	if err != nil {
 		return nil, topics{}, "", err
 	}

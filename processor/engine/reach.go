@@ -9,5 +9,5 @@ import (
 // ExplainUnreachable says why the brokers of cfg could not be reached, where err is what a Kafka client said: no listener,
 // TLS on one side only, an unknown authority, another host name, a log-in that is refused. [Run] does so by itself.
 func ExplainUnreachable(ctx context.Context, cfg Config, err error) error {
-	return broker.Explain(ctx, broker.Config{Seeds: cfg.Brokers, TLS: cfg.TLS, SASL: cfg.SASL}, err)
+	return broker.Explain(ctx, cfg.broker(""), err)
 }

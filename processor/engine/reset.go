@@ -49,7 +49,7 @@ func withCluster(ctx context.Context, app *processor.App, cfg Config, fn func(*b
 	cfg = cfg.withDefaults()
 	reach, cancel := context.WithTimeout(ctx, reachTimeout)
 	defer cancel()
-	cluster, err := broker.Connect(reach, broker.Config{Seeds: cfg.Brokers, ClientID: topo.ID + "-admin", TLS: cfg.TLS, SASL: cfg.SASL, Logger: cfg.Logger})
+	cluster, err := broker.Connect(reach, cfg.broker(topo.ID+"-admin"))
 	if err != nil {
 		return err
 	}

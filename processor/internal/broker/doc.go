@@ -21,10 +21,13 @@ import (
 type Config struct {
 	Seeds    []string // host:port
 	ClientID string
-	TLS      *tls.Config                                                       // nil: plain text
-	SASL     sasl.Mechanism                                                    // nil: none
-	Dial     func(ctx context.Context, network, host string) (net.Conn, error) // nil: the usual way; TLS is its own matter then
-	Logger   *slog.Logger
+	Rack     string // empty: unknown
+	// Compression of what is produced; see KnowsCompression. Empty: the client's own choice.
+	Compression string
+	TLS         *tls.Config                                                       // nil: plain text
+	SASL        sasl.Mechanism                                                    // nil: none
+	Dial        func(ctx context.Context, network, host string) (net.Conn, error) // nil: the usual way; TLS is its own matter then
+	Logger      *slog.Logger
 }
 
 // metadataMinAge bounds how often metadata is asked for, which is also how long a moved leader goes unnoticed at least.
@@ -47,10 +50,25 @@ func (c Config) opts(more ...kgo.Opt) []kgo.Opt {
 	case c.TLS != nil:
 		o = append(o, kgo.DialTLSConfig(c.TLS))
 	}
+	if codec, ok := compressions[c.Compression]; ok {
+		o = append(o, kgo.ProducerBatchCompression(codec, kgo.NoCompression()))
+	}
+	if c.Rack != "" {
+		o = append(o, kgo.Rack(c.Rack))
+	}
 	if c.SASL != nil {
 		o = append(o, kgo.SASL(c.SASL))
 	}
 	return append(o, more...)
+}
+
+var compressions = map[string]kgo.CompressionCodec{"snappy": kgo.SnappyCompression(), "lz4": kgo.Lz4Compression(), "zstd": kgo.ZstdCompression(),
+	"gzip": kgo.GzipCompression(), "none": kgo.NoCompression()}
+
+// KnowsCompression reports whether a word names a compression.
+func KnowsCompression(word string) bool {
+	_, ok := compressions[word]
+	return ok
 }
 
 // clientLogger passes the client's own errors on at debug level: the engine says itself, once, what matters.

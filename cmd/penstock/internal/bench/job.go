@@ -96,7 +96,7 @@ func (b *bench) start(j *job) (*child, error) {
 		}
 	}
 	c.cmd = exec.Command(b.cfg.Program, args...)
-	c.cmd.Env = append(os.Environ(), "PENSTOCK_SASL_PASSWORD="+b.conn.Password)
+	c.cmd.Env = append(os.Environ(), "PENSTOCK_SASL_PASSWORD="+b.conn.Password, "PENSTOCK_SASL_OAUTH_SECRET="+b.conn.OAuth.Secret)
 	c.cmd.Stdout, c.cmd.Stderr = &c.stdout, c.log
 	c.began = time.Now()
 	if err := c.cmd.Start(); err != nil {
@@ -111,7 +111,9 @@ func (b *bench) start(j *job) (*child, error) {
 
 func connectionArgs(c *kafka.Connection) []string {
 	args := []string{"--brokers", strings.Join(c.Brokers, ","), "--tls=" + strconv.FormatBool(c.TLS)}
-	for _, f := range [][2]string{{"--tls-ca", c.CA}, {"--tls-cert", c.Cert}, {"--tls-key", c.Key}, {"--sasl", c.SASL}, {"--sasl-user", c.User}} {
+	for _, f := range [][2]string{{"--client-id", c.ID}, {"--rack", c.Rack}, {"--tls-ca", c.CA}, {"--tls-cert", c.Cert}, {"--tls-key", c.Key},
+		{"--sasl", c.SASL}, {"--sasl-user", c.User}, {"--sasl-oauth-token-file", c.OAuth.TokenFile}, {"--sasl-oauth-command", c.OAuth.Command},
+		{"--sasl-oauth-url", c.OAuth.URL}, {"--sasl-oauth-scope", c.OAuth.Scope}, {"--sasl-oauth-extensions", strings.Join(c.OAuth.Extensions, ",")}} {
 		if f[1] != "" {
 			args = append(args, f[0], f[1])
 		}

@@ -68,7 +68,7 @@ var owners atomic.Int64
 
 func (r *rig) run(change ...func(*deposits.Config)) *instance {
 	ctx, cancel := context.WithCancel(context.Background())
-	cfg := deposits.Config{Connection: &kafka.Connection{Brokers: []string{r.addr}, SASL: "none"}, Topic: topic, Group: "g",
+	cfg := deposits.Config{Connection: &kafka.Connection{Brokers: []string{r.addr}}, Topic: topic, Group: "g",
 		Owner: fmt.Sprint("owner", owners.Add(1)), SessionTimeout: 6 * time.Second, Sink: r.Memory, Logger: slog.New(slog.NewTextHandler(&r.log, nil))}
 	for _, c := range change {
 		c(&cfg)

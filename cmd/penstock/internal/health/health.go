@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -23,11 +24,14 @@ type Server struct {
 	Pprof bool
 }
 
-// Listen opens addr.
-func Listen(addr string) (net.Listener, error) {
+// Listen opens addr, by TLS unless secure is nil.
+func Listen(addr string, secure *tls.Config) (net.Listener, error) {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("serve http at %s: %w", addr, err)
+	}
+	if secure != nil {
+		return tls.NewListener(l, secure), nil
 	}
 	return l, nil
 }

@@ -2,12 +2,10 @@
 package kafka
 
 import (
+	"cmp"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -15,77 +13,60 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
-	"github.com/twmb/franz-go/pkg/sasl"
-	"github.com/twmb/franz-go/pkg/sasl/plain"
-	"github.com/twmb/franz-go/pkg/sasl/scram"
 
-	"github.com/penstock/penstock/cmd/penstock/internal/settings"
+	"github.com/penstock/penstock/cmd/penstock/internal/tlsfiles"
 	"github.com/penstock/penstock/processor/engine"
 )
 
 // Connection is where the brokers are and how to be let in.
 type Connection struct {
 	Brokers []string
+	ID      string // of the client; empty: what the command is called
+	Rack    string
 
 	TLS           bool
 	CA, Cert, Key string // paths of PEM files
-	SASL          string
-	User          string
-	Password      string
-}
 
-var mechanisms = []string{"none", "plain", "scram-sha-256", "scram-sha-512"}
+	Login
+
+	// Warn is told of TLS files that have changed and cannot be read. May be nil.
+	Warn func(error)
+}
 
 // Flags declares the connection's flags.
 func (c *Connection) Flags(cmd *cobra.Command, fs *pflag.FlagSet) {
 	fs.StringSliceVar(&c.Brokers, "brokers", []string{"localhost:9092"}, "brokers to begin with, host:port")
+	fs.StringVar(&c.ID, "client-id", "", "name by which the brokers know this client, for quotas and their logs (default: application and instance)")
+	fs.StringVar(&c.Rack, "rack", "", "where this process is, as the brokers' broker.rack has it: reads go to a replica there")
 	fs.BoolVar(&c.TLS, "tls", false, "connect by TLS")
-	fs.StringVar(&c.CA, "tls-ca", "", "PEM file of the authority that signed the brokers' certificates (default: the system's)")
-	fs.StringVar(&c.Cert, "tls-cert", "", "PEM file of the client's certificate")
+	fs.StringVar(&c.CA, "tls-ca", "", "PEM file of the authority that signed the brokers' certificates (default: the system's); read again when it changes")
+	fs.StringVar(&c.Cert, "tls-cert", "", "PEM file of the client's certificate; read again when it changes")
 	fs.StringVar(&c.Key, "tls-key", "", "PEM file of the client's key")
-	settings.Choice(cmd, fs, &c.SASL, "sasl", mechanisms, "how to log in")
-	fs.StringVar(&c.User, "sasl-user", "", "user to log in as")
-	fs.StringVar(&c.Password, "sasl-password", "", "the user's password; better given as PENSTOCK_SASL_PASSWORD")
-	settings.Secret(fs, "sasl-password")
+	c.Login.flags(cmd, fs)
 }
 
-// TLSConfig is nil without TLS.
-func (c *Connection) TLSConfig() (*tls.Config, error) {
-	if !c.TLS && c.CA == "" && c.Cert == "" {
+// Configure puts the connection into what the library takes.
+func (c *Connection) Configure(cfg *engine.Config) error {
+	files, tlsErr := c.files()
+	if files != nil {
+		cfg.TLS, cfg.Dial = files.Client(), files.Dial
+	}
+	var err error
+	cfg.SASL, err = c.Mechanism()
+	cfg.Brokers, cfg.ClientID, cfg.Rack = c.Brokers, c.ID, c.Rack
+	return errors.Join(tlsErr, err)
+}
+
+// files is nil without TLS.
+func (c *Connection) files() (*tlsfiles.Source, error) {
+	if !c.TLS && c.CA == "" && c.Cert == "" && c.Key == "" {
 		return nil, nil
 	}
-	cfg := &tls.Config{MinVersion: tls.VersionTLS12}
-	if c.CA != "" {
-		pem, err := os.ReadFile(c.CA)
-		if err != nil {
-			return nil, fmt.Errorf("tls-ca: %w", err)
-		}
-		cfg.RootCAs = x509.NewCertPool()
-		if !cfg.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("tls-ca: %s holds no certificate", c.CA)
-		}
+	files, err := tlsfiles.Open(tlsfiles.Files{CA: c.CA, Cert: c.Cert, Key: c.Key}, c.Warn)
+	if err != nil {
+		return nil, fmt.Errorf("tls-ca, tls-cert, tls-key: %w", err)
 	}
-	if c.Cert != "" || c.Key != "" {
-		pair, err := tls.LoadX509KeyPair(c.Cert, c.Key)
-		if err != nil {
-			return nil, fmt.Errorf("tls-cert, tls-key: %w", err)
-		}
-		cfg.Certificates = []tls.Certificate{pair}
-	}
-	return cfg, nil
-}
-
-// Mechanism is nil without SASL.
-func (c *Connection) Mechanism() sasl.Mechanism {
-	switch c.SASL {
-	case "plain":
-		return plain.Auth{User: c.User, Pass: c.Password}.AsMechanism()
-	case "scram-sha-256":
-		return scram.Auth{User: c.User, Pass: c.Password}.AsSha256Mechanism()
-	case "scram-sha-512":
-		return scram.Auth{User: c.User, Pass: c.Password}.AsSha512Mechanism()
-	}
-	return nil
+	return files, nil
 }
 
 // reachTimeout bounds the first contact with the brokers.
@@ -93,16 +74,16 @@ const reachTimeout = 7 * time.Second
 
 // Client makes a client and makes sure that a broker answers.
 func (c *Connection) Client(ctx context.Context, more ...kgo.Opt) (*kgo.Client, error) {
-	opts := []kgo.Opt{kgo.SeedBrokers(c.Brokers...), kgo.ClientID("penstock-cli"), kgo.DisableClientMetrics()}
-	t, err := c.TLSConfig()
-	if err != nil {
+	var cfg engine.Config
+	if err := c.Configure(&cfg); err != nil {
 		return nil, err
 	}
-	if t != nil {
-		opts = append(opts, kgo.DialTLSConfig(t))
+	opts := []kgo.Opt{kgo.SeedBrokers(cfg.Brokers...), kgo.ClientID(cmp.Or(cfg.ClientID, "penstock-cli")), kgo.Rack(cfg.Rack), kgo.DisableClientMetrics()}
+	if cfg.Dial != nil {
+		opts = append(opts, kgo.Dialer(cfg.Dial))
 	}
-	if m := c.Mechanism(); m != nil {
-		opts = append(opts, kgo.SASL(m))
+	if cfg.SASL != nil {
+		opts = append(opts, kgo.SASL(cfg.SASL))
 	}
 	cl, err := kgo.NewClient(append(opts, more...)...)
 	if err != nil {
@@ -115,7 +96,7 @@ func (c *Connection) Client(ctx context.Context, more ...kgo.Opt) (*kgo.Client, 
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		return nil, engine.ExplainUnreachable(ctx, engine.Config{Brokers: c.Brokers, TLS: t, SASL: c.Mechanism()}, err)
+		return nil, engine.ExplainUnreachable(ctx, cfg, err)
 	}
 	return cl, nil
 }
