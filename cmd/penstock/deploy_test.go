@@ -1,7 +1,6 @@
 package main
 
 import (
-	"net"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -12,6 +11,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/penstock/penstock/cmd/penstock/internal/tlsfiles"
+	"github.com/penstock/penstock/cmd/penstock/internal/tlsfiles/tlstest"
 	"github.com/penstock/penstock/processor/engine"
 )
 
@@ -54,15 +55,7 @@ func TestExampleConfigurationsAreValid(t *testing.T) {
 func validConfig(t *testing.T, name, text string) {
 	t.Helper()
 	mounts := t.TempDir()
-	certFile, keyFile := pemFiles(t, net.IPv4(127, 0, 0, 1))
-	copyFile := func(from, to string) {
-		raw, err := os.ReadFile(from)
-		require.NoError(t, err)
-		require.NoError(t, os.WriteFile(filepath.Join(mounts, to), raw, 0o600))
-	}
-	copyFile(certFile, "ca.crt")
-	copyFile(certFile, "tls.crt")
-	copyFile(keyFile, "tls.key")
+	tlstest.Write(t, tlsfiles.Files{CA: filepath.Join(mounts, "ca.crt"), Cert: filepath.Join(mounts, "tls.crt"), Key: filepath.Join(mounts, "tls.key")}, "test")
 	file := filepath.Join(mounts, "penstock.yaml")
 	text = regexp.MustCompile(`/etc/penstock-[a-z]+`).ReplaceAllString(text, mounts)
 	require.NoError(t, os.WriteFile(file, []byte(text), 0o600))

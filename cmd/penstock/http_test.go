@@ -4,9 +4,12 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"path/filepath"
 	"testing"
 	"time"
 
+	"github.com/penstock/penstock/cmd/penstock/internal/tlsfiles"
+	"github.com/penstock/penstock/cmd/penstock/internal/tlsfiles/tlstest"
 	"github.com/penstock/penstock/processor/engine"
 	"github.com/stretchr/testify/require"
 )
@@ -63,4 +66,30 @@ func TestRunShowsHowItFares(t *testing.T) {
 	c.stop()
 	c.end(t, 0)
 	require.NotContains(t, c.stderr.String(), "let-me-in")
+}
+
+// HTTP by TLS shows a renewed certificate without a restart.
+func TestHTTPIsServedByTLS(t *testing.T) {
+	dir := t.TempDir()
+	files := tlsfiles.Files{CA: filepath.Join(dir, "ca.pem"), Cert: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem")}
+	tlstest.Write(t, files, "first")
+	c := start(t, "", "run", "--brokers", broker(t), "--create-topics", "--state-dir", t.TempDir(), "--http", "127.0.0.1:0", "--http-tls-cert", files.Cert, "--http-tls-key", files.Key)
+	addr := c.stderr.await(t, `msg=http address=(\S+) tls=true`)[1]
+	for _, name := range []string{"first", "second"} {
+		tlstest.Write(t, files, name)
+		trust, err := tlsfiles.Open(tlsfiles.Files{CA: files.CA}, nil)
+		require.NoError(t, err)
+		client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: trust.Client()}}
+		resp, err := client.Get("https://" + addr + "/livez")
+		require.NoError(t, err)
+		resp.Body.Close()
+		require.Equal(t, 200, resp.StatusCode)
+		require.Equal(t, name, resp.TLS.PeerCertificates[0].Subject.CommonName)
+	}
+	c.stop()
+	c.end(t, 0)
+
+	c = start(t, "", "run", "--http", "127.0.0.1:0", "--http-tls-cert", files.Cert)
+	c.end(t, exitUsage)
+	require.Contains(t, c.stderr.String(), "http-tls-cert, http-tls-key: a certificate and its key go together")
 }

@@ -36,17 +36,6 @@ func certificate(t *testing.T, ip net.IP, names ...string) (tls.Certificate, str
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, file
 }
 
-// pemFiles makes a certificate that is its own authority, and the files of it and of its key.
-func pemFiles(t *testing.T, ip net.IP, names ...string) (certFile, keyFile string) {
-	t.Helper()
-	pair, certFile := certificate(t, ip, names...)
-	der, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
-	require.NoError(t, err)
-	keyFile = filepath.Join(filepath.Dir(certFile), "key.pem")
-	require.NoError(t, os.WriteFile(keyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600))
-	return certFile, keyFile
-}
-
 // F53: each kind of wrong connection has a message of its own, within 10 s, without a secret.
 func TestWrongConnectionsAreNamed(t *testing.T) {
 	at := func(opts ...kfake.Opt) string {

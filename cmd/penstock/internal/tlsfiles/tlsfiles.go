@@ -33,9 +33,13 @@ type Source struct {
 // content is what was read last.
 type content struct {
 	stamps [3]stamp
+	fresh  bool // a file was so new that a further change of it may have the same stamp
 	roots  *x509.CertPool
 	pair   *tls.Certificate
 }
+
+// tick is how coarse a file system's times may be.
+const tick = 2 * time.Second
 
 // stamp tells a file's contents from others that it had.
 type stamp struct {
@@ -88,7 +92,7 @@ func (s *Source) current() content {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	stamps, err := s.files.stamps()
-	if err == nil && stamps == s.loaded.stamps {
+	if err == nil && stamps == s.loaded.stamps && !s.loaded.fresh {
 		return s.loaded
 	}
 	fresh, err := s.files.read()
@@ -122,6 +126,9 @@ func (f Files) stamps() (all [3]stamp, err error) {
 func (f Files) read() (c content, err error) {
 	if c.stamps, err = f.stamps(); err != nil {
 		return c, err
+	}
+	for _, s := range c.stamps {
+		c.fresh = c.fresh || time.Since(s.changed) < tick
 	}
 	if f.CA != "" {
 		raw, err := os.ReadFile(f.CA)
