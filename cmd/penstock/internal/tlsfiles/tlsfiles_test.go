@@ -2,9 +2,6 @@ package tlsfiles_test
 
 import (
 	"crypto/tls"
-	"io"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"testing"
@@ -27,13 +24,22 @@ func TestFilesAreReadAgainWhenTheyChange(t *testing.T) {
 	client, err := tlsfiles.Open(files, warn)
 	require.NoError(t, err)
 
-	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") }))
-	s.TLS = server.Server()
-	s.StartTLS()
-	defer s.Close()
+	l, err := tls.Listen("tcp", "127.0.0.1:0", server.Server())
+	require.NoError(t, err)
+	defer l.Close()
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_ = conn.(*tls.Conn).Handshake()
+			conn.Close()
+		}
+	}()
 	// served is who answers a client that believes what is in force.
 	served := func() (string, error) {
-		conn, err := client.Dial(t.Context(), "tcp", s.Listener.Addr().String())
+		conn, err := client.Dial(t.Context(), "tcp", l.Addr().String())
 		if err != nil {
 			return "", err
 		}
