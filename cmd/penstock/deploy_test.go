@@ -1,46 +1,112 @@
 package main
 
 import (
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/knadh/koanf/parsers/yaml"
 	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/penstock/penstock/cmd/penstock/internal/tlsfiles"
 	"github.com/penstock/penstock/cmd/penstock/internal/tlsfiles/tlstest"
-	"github.com/penstock/penstock/processor/engine"
 )
 
-// What deploy/ names is there: metrics of alerts and dashboard are exported, settings of the examples are known.
+// What alerts, dashboard and documents name is exported by a process that works: each metric, and each label that an
+// expression selects or groups by.
 func TestDeployNamesWhatThereIs(t *testing.T) {
-	w := httptest.NewRecorder()
-	engine.NewMonitor().Handler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
-	exported := w.Body.String()
-	metric := regexp.MustCompile(`\bpenstock_[a-z_]+`)
-	// Those with labels appear with their first value.
-	labelled := []string{"penstock_rejected_records_total", "penstock_cache_bytes", "penstock_restore_remaining_records", "penstock_restore_held",
-		"penstock_partition_lag_records", "penstock_partition_behind_seconds", "penstock_partition_held_seconds", "penstock_partition_held_records"}
+	exported := scrape(t)
+	metric := regexp.MustCompile(`\b(?:penstock|process|go)_[a-z_]+[a-z]\b`)
+	label := regexp.MustCompile(`([a-z]+)=~?"|by \(([a-z, ]+)\)`)
+	expressions := 0
 	for _, file := range []string{"prometheus/alerts.yaml", "grafana/penstock.json"} {
-		raw, err := os.ReadFile("../../deploy/" + file)
-		require.NoError(t, err)
-		names := metric.FindAllString(string(raw), -1)
-		require.NotEmpty(t, names)
-		for _, name := range names {
-			if !slices.Contains(labelled, name) {
-				require.Contains(t, exported, name, "%s names a metric that is not exported", file)
+		for _, expr := range exprs(t, file) {
+			expressions++
+			names := metric.FindAllString(expr, -1)
+			var labels []string
+			for _, name := range names {
+				require.Contains(t, exported, name, "%s: %s", file, expr)
+				labels = append(labels, exported[name]...)
+			}
+			for _, m := range label.FindAllStringSubmatch(expr, -1) {
+				for _, l := range strings.Split(m[1]+m[2], ",") {
+					// Those of the scrape itself are no matter of the program.
+					if l = strings.TrimSpace(l); l != "job" && l != "instance" {
+						require.Contains(t, labels, l, "%s: no label %s in %s", file, l, expr)
+					}
+				}
 			}
 		}
 	}
-	source, err := os.ReadFile("../../processor/internal/telemetry/metrics.go")
-	require.NoError(t, err)
-	for _, name := range labelled {
-		require.Regexp(t, `"(penstock_)?`+strings.TrimPrefix(name, "penstock_")+`"`, string(source))
+	require.Greater(t, expressions, 30)
+	for _, file := range []string{"prometheus/alerts_test.yaml", "RUNBOOK.md", "OPERATING.md"} {
+		raw, err := os.ReadFile("../../deploy/" + file)
+		require.NoError(t, err)
+		for _, name := range regexp.MustCompile(`\bpenstock_[a-z_]+[a-z]\b`).FindAllString(string(raw), -1) {
+			require.Contains(t, exported, name, file)
+		}
 	}
+}
+
+// exprs are the PromQL expressions of a file.
+func exprs(t *testing.T, file string) []string {
+	t.Helper()
+	raw, err := os.ReadFile("../../deploy/" + file)
+	require.NoError(t, err)
+	root, err := yaml.Parser().Unmarshal(raw) // JSON is YAML
+	require.NoError(t, err)
+	var found []string
+	var walk func(v any)
+	walk = func(v any) {
+		switch v := v.(type) {
+		case map[string]any:
+			for key, value := range v {
+				if text, ok := value.(string); ok && key == "expr" {
+					found = append(found, text)
+				}
+				walk(value)
+			}
+		case []any:
+			for _, value := range v {
+				walk(value)
+			}
+		}
+	}
+	walk(root)
+	return found
+}
+
+// scrape runs the service with all that it can do, and returns the labels of each sample by its name.
+func scrape(t *testing.T) map[string][]string {
+	t.Helper()
+	addr := broker(t)
+	at := "--brokers=" + addr
+	c := start(t, "", "run", at, "--create-topics", "--state-dir", t.TempDir(), "--http", "127.0.0.1:0", "--idle-timeout", "1h")
+	base := "http://" + c.stderr.await(t, `msg=http address=(\S+)`)[1]
+	require.Eventually(t, func() bool { code, _ := ask(t, base+"/readyz", ""); return code == 200 }, 20*time.Second, 20*time.Millisecond)
+	send(t, addr, &kgo.Record{Topic: "transactions", Key: []byte("s1"), Value: []byte("not JSON")})
+	send(t, addr, &kgo.Record{Topic: "transactions", Key: []byte("s1"), Value: []byte(`{"sessionId":"s1","winAmount":1}`)})
+	var body string
+	require.Eventually(t, func() bool {
+		_, body = ask(t, base+"/metrics", "")
+		return strings.Contains(body, `penstock_output_records_total{topic="session-updates"} 1`) && strings.Contains(body, `penstock_rejected_records_total{reason="json"} 1`)
+	}, 20*time.Second, 50*time.Millisecond)
+	c.stop()
+	c.end(t, 0)
+
+	found := map[string][]string{"up": nil}
+	for _, m := range regexp.MustCompile(`(?m)^([a-z_]+)(?:\{(.*)\})? `).FindAllStringSubmatch(body, -1) {
+		labels := found[m[1]]
+		for _, l := range regexp.MustCompile(`([a-z]+)="`).FindAllStringSubmatch(m[2], -1) {
+			labels = append(labels, l[1])
+		}
+		found[m[1]] = labels
+	}
+	return found
 }
 
 func TestExampleConfigurationsAreValid(t *testing.T) {

@@ -187,7 +187,7 @@ func (c Config) Validate() error {
 // broker is how the brokers are reached, by name where the configuration gives none.
 func (c Config) broker(name string) broker.Config {
 	return broker.Config{Seeds: c.Brokers, ClientID: cmp.Or(c.ClientID, name), Rack: c.Rack, Compression: c.Compression,
-		TLS: c.TLS, SASL: c.SASL, Dial: c.Dial, Logger: c.Logger}
+		TLS: c.TLS, SASL: c.SASL, Dial: c.Dial, Logger: c.Logger, Traffic: c.Monitor.inner().Traffic()}
 }
 
 // DefaultStateDir is where an application's state lies unless [Config.StateDir] says otherwise.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/penstock/penstock/processor"
@@ -48,11 +49,11 @@ func Run(ctx context.Context, app *processor.App, cfg Config) error {
 		return err
 	}
 	defer dir.Close()
-	e := &engine{topo: topo, cfg: cfg, dir: dir, counters: &worker.Counters{}, monitor: cfg.Monitor.inner()}
+	e := &engine{topo: topo, cfg: cfg, dir: dir, counters: &worker.Counters{Outputs: make([]atomic.Int64, len(topo.Outputs))}, monitor: cfg.Monitor.inner()}
 	if err := e.identify(); err != nil {
 		return err
 	}
-	e.monitor.Start(topo.ID, e.instance, counts(e.counters))
+	e.monitor.Start(topo.ID, e.instance, counts(e.counters, topo.Outputs))
 	stopping := context.AfterFunc(ctx, e.monitor.Stopping)
 	defer stopping()
 	for {
@@ -148,7 +149,7 @@ func (e *engine) process(ctx context.Context, cluster *broker.Cluster, ts topics
 	var group *member.Group
 	joined := make(chan struct{})
 	membership := func() broker.Membership { <-joined; return group.Membership() }
-	flusher := worker.NewFlusher(store, e.cfg.Logger)
+	flusher := worker.NewFlusher(store, e.counters, e.cfg.Logger)
 	wcfg := worker.Config{
 		Topology: e.topo, Cluster: cluster, Flusher: flusher, Limits: ts.limits(), BadInput: task.BadInput(e.cfg.BadInput),
 		CacheBytes: int(e.cfg.MemoryBytes/2) / e.cfg.Workers, CommitInterval: e.cfg.CommitInterval,

@@ -32,10 +32,16 @@ func (m *Monitor) inner() *telemetry.Monitor {
 	return m.m
 }
 
-func counts(c *worker.Counters) func() telemetry.Counts {
+func counts(c *worker.Counters, outputs []string) func() telemetry.Counts {
 	return func() telemetry.Counts {
-		return telemetry.Counts{Records: c.Records.Load(), Rejected: c.Rejected.Load(), Commits: c.Commits.Load(), Aborts: c.Aborts.Load(),
-			Checks: c.Checks.Load(), Violations: c.Violations.Load(), Misplaced: c.Misplaced.Load()}
+		all := telemetry.Counts{Records: c.Records.Load(), Rejected: c.Rejected.Load(), Commits: c.Commits.Load(), Aborts: c.Aborts.Load(),
+			Checks: c.Checks.Load(), Violations: c.Violations.Load(), Misplaced: c.Misplaced.Load(),
+			Changelog: c.Changelog.Load(), DeadLetters: c.DeadLetters.Load(), Timers: c.Timers.Load(), Lookups: c.Lookups.Load(), StoreReads: c.StoreReads.Load(),
+			Flushes: c.Flushes.Load(), FlushedEntries: c.FlushedEntries.Load(), Durable: c.Durable.Load(), Outputs: map[string]int64{}}
+		for i, topic := range outputs {
+			all.Outputs[topic] += c.Outputs[i].Load()
+		}
+		return all
 	}
 }
 

@@ -28,6 +28,7 @@ type Config struct {
 	SASL        sasl.Mechanism                                                    // nil: none
 	Dial        func(ctx context.Context, network, host string) (net.Conn, error) // nil: the usual way; TLS is its own matter then
 	Logger      *slog.Logger
+	Traffic     *Traffic // counts for all clients; nil: nobody does
 }
 
 // metadataMinAge bounds how often metadata is asked for, which is also how long a moved leader goes unnoticed at least.
@@ -40,6 +41,9 @@ func (c Config) opts(more ...kgo.Opt) []kgo.Opt {
 		kgo.MetadataMinAge(metadataMinAge),
 		kgo.DisableClientMetrics(),
 		kgo.RetryTimeout(30 * time.Second),
+	}
+	if c.Traffic != nil {
+		o = append(o, kgo.WithHooks(c.Traffic))
 	}
 	if c.Logger != nil {
 		o = append(o, kgo.WithLogger(&clientLogger{c.Logger}))

@@ -74,6 +74,26 @@ func (t *Task) CacheBytes() int {
 	return n
 }
 
+// CacheEntries is how many keys the cache holds, those without a value included.
+func (t *Task) CacheEntries() int {
+	n := 0
+	for _, tb := range t.tables {
+		n += len(tb.ring)
+	}
+	return n
+}
+
+// TimersWaiting is how many timers are set.
+func (t *Task) TimersWaiting() int {
+	n := 0
+	for _, tb := range t.tables {
+		if tb.due != nil {
+			n += tb.due.n
+		}
+	}
+	return n
+}
+
 // Freeze copies every dirty entry into b, together with the position of the last commit, so that a batch holds whole
 // commits (R11), and returns the number to give to Applied. The entries stay readable in the cache.
 func (t *Task) Freeze(b *statestore.Batch, identity Identity) uint64 {

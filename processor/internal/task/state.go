@@ -105,6 +105,7 @@ func (t *Task) slot(state int) (*entry, error) {
 	if e := t.slots[state]; e != nil {
 		return e, nil
 	}
+	t.stats.Lookups++
 	tb := t.tables[state]
 	e := tb.entries.get(t.record.Key)
 	if e == nil {

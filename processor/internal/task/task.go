@@ -110,7 +110,8 @@ type Stats struct {
 	Records    uint64 // handled
 	Timers     uint64 // fired
 	Rejected   uint64
-	StoreReads uint64
+	Lookups    uint64 // of a key in a state, one for each record and state
+	StoreReads uint64 // those that the cache did not answer
 	Checks     uint64 // continuity checks (R4)
 	Violations uint64 // of them failed
 }

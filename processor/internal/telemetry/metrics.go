@@ -3,6 +3,7 @@ package telemetry
 import (
 	"strconv"
 
+	"github.com/penstock/penstock/processor/internal/broker"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 )
@@ -13,6 +14,9 @@ type metrics struct {
 	commit   prometheus.Histogram
 	rejected *prometheus.CounterVec
 	restored prometheus.Counter
+
+	rebalances, losses prometheus.Counter
+	traffic            *broker.Traffic
 }
 
 func newMetrics(m *Monitor) *metrics {
@@ -26,7 +30,10 @@ func newMetrics(m *Monitor) *metrics {
 		restored: prometheus.NewCounter(prometheus.CounterOpts{Name: "penstock_restored_records_total",
 			Help: "Changelog offsets read by restores."}),
 	}
-	x.registry.MustRegister(x.commit, x.rejected, x.restored, status{m},
+	x.rebalances = prometheus.NewCounter(prometheus.CounterOpts{Name: "penstock_rebalances_total", Help: "Assignments by the group, those that change nothing included."})
+	x.losses = prometheus.NewCounter(prometheus.CounterOpts{Name: "penstock_membership_losses_total", Help: "Times that the group took the partitions away without asking."})
+	x.traffic = broker.NewTraffic()
+	x.registry.MustRegister(x.commit, x.rejected, x.restored, x.rebalances, x.losses, x.traffic, status{m},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return x
 }
@@ -50,11 +57,23 @@ var (
 	checksDesc     = desc("continuity_checks_total", "Checks that a record is at the expected offset.")
 	violationsDesc = desc("continuity_violations_total", "Records that were not at the expected offset. Must stay 0.")
 	misplacedDesc  = desc("misplaced_records_total", "Input records on a partition that the default partitioner would not choose for their key.")
+	outputsDesc    = desc("output_records_total", "Records of committed transactions, by output.", "topic")
+	changelogDesc  = desc("changelog_records_total", "Changelog records of committed transactions.")
+	lettersDesc    = desc("dead_letters_total", "Dead letters of committed transactions: each is in the topic once.")
+	timersDesc     = desc("timers_fired_total", "Timers that fired; one is counted again when its transaction is repeated.")
+	lookupsDesc    = desc("state_lookups_total", "Lookups of a key in a state, one for each record and state.")
+	readsDesc      = desc("store_reads_total", "Lookups that the cache did not answer.")
+	flushesDesc    = desc("store_flushes_total", "Batches of changed entries written to the local store.")
+	flushedDesc    = desc("store_flushed_entries_total", "Entries in these batches.")
+	durableDesc    = desc("store_durable_flushes_total", "Times that the local store was made durable: what a crash would lose is replayed from the changelog.")
 	diskDesc       = desc("store_bytes", "Size of the local store's files.")
 	memtableDesc   = desc("store_memtable_bytes", "Memory of the local store's write buffers.")
 	blocksDesc     = desc("store_block_cache_bytes", "Memory of the local store's block cache.")
 	partitionsDesc = desc("partitions", "Own partitions by state.", "state")
 	cacheDesc      = desc("cache_bytes", "Memory of a partition's state cache.", "partition")
+	entriesDesc    = desc("cache_entries", "Keys in a partition's state cache.", "partition")
+	dirtyDesc      = desc("cache_dirty_entries", "Of them, committed ones that are not yet on their way to the local store.", "partition")
+	waitingDesc    = desc("timers_waiting", "Timers that are set.", "partition")
 	remainingDesc  = desc("restore_remaining_records", "Changelog offsets that a restoring partition has to read.", "partition", "state")
 	heldRestDesc   = desc("restore_held", "1 when an open transaction keeps a restore from its end.", "partition", "state")
 	lagDesc        = desc("partition_lag_records", "Offsets between the committed position and the last stable offset; 0 when idle.", "topic", "partition")
@@ -66,7 +85,8 @@ var (
 // Describe implements prometheus.Collector.
 func (status) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{infoDesc, readyDesc, joinedDesc, reachableDesc, recordsDesc, commitsDesc, abortsDesc,
-		checksDesc, violationsDesc, misplacedDesc, diskDesc, memtableDesc, blocksDesc, partitionsDesc, cacheDesc,
+		checksDesc, violationsDesc, misplacedDesc, outputsDesc, changelogDesc, lettersDesc, timersDesc, lookupsDesc, readsDesc,
+		flushesDesc, flushedDesc, durableDesc, entriesDesc, dirtyDesc, waitingDesc, diskDesc, memtableDesc, blocksDesc, partitionsDesc, cacheDesc,
 		remainingDesc, heldRestDesc, lagDesc, behindDesc, heldDesc, heldRecsDesc} {
 		ch <- d
 	}
@@ -91,6 +111,17 @@ func (c status) Collect(ch chan<- prometheus.Metric) {
 	count(checksDesc, s.Counts.Checks)
 	count(violationsDesc, s.Counts.Violations)
 	count(misplacedDesc, s.Counts.Misplaced)
+	for topic, n := range s.Counts.Outputs {
+		ch <- prometheus.MustNewConstMetric(outputsDesc, prometheus.CounterValue, float64(n), topic)
+	}
+	count(changelogDesc, s.Counts.Changelog)
+	count(lettersDesc, s.Counts.DeadLetters)
+	count(timersDesc, s.Counts.Timers)
+	count(lookupsDesc, s.Counts.Lookups)
+	count(readsDesc, s.Counts.StoreReads)
+	count(flushesDesc, s.Counts.Flushes)
+	count(flushedDesc, s.Counts.FlushedEntries)
+	count(durableDesc, s.Counts.Durable)
 	gauge(diskDesc, float64(s.Store.DiskBytes))
 	gauge(memtableDesc, float64(s.Store.MemtableBytes))
 	gauge(blocksDesc, float64(s.Store.BlockBytes))
@@ -106,7 +137,14 @@ func (c status) Collect(ch chan<- prometheus.Metric) {
 
 func (status) partition(p Partition, gauge func(*prometheus.Desc, float64, ...string)) {
 	id := strconv.Itoa(int(p.Partition))
-	gauge(cacheDesc, float64(p.CacheBytes), id)
+	gauge(cacheDesc, float64(p.Cache.Bytes), id)
+	gauge(entriesDesc, float64(p.Cache.Entries), id)
+	gauge(dirtyDesc, float64(p.Cache.Dirty), id)
+	gauge(waitingDesc, float64(p.Cache.Timers), id)
+	for _, state := range p.restored {
+		gauge(remainingDesc, 0, id, state)
+		gauge(heldRestDesc, 0, id, state)
+	}
 	for _, r := range p.Restore {
 		gauge(remainingDesc, float64(r.Remaining()), id, r.State)
 		gauge(heldRestDesc, one(r.Held()), id, r.State)

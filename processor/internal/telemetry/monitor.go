@@ -5,6 +5,8 @@ package telemetry
 import (
 	"sync"
 	"time"
+
+	"github.com/penstock/penstock/processor/internal/broker"
 )
 
 // Monitor is told by the engine's parts what they do. All its methods may be called from any goroutine, and on a nil
@@ -34,6 +36,18 @@ type Counts struct {
 	Checks     int64 `json:"continuityChecks"`
 	Violations int64 `json:"continuityViolations"`
 	Misplaced  int64 `json:"misplaced"`
+	// Records of committed transactions.
+	Outputs     map[string]int64 `json:"outputs"` // by topic
+	Changelog   int64            `json:"changelog"`
+	DeadLetters int64            `json:"deadLetters"`
+	Timers      int64            `json:"timersFired"`
+	// Lookups of state; those that the cache did not answer are StoreReads.
+	Lookups    int64 `json:"stateLookups"`
+	StoreReads int64 `json:"storeReads"`
+	// Batches written to the local store, their entries, and how often all of it was made durable.
+	Flushes        int64 `json:"flushes"`
+	FlushedEntries int64 `json:"flushedEntries"`
+	Durable        int64 `json:"durableFlushes"`
 }
 
 // Store is the size of the local store.
@@ -43,11 +57,20 @@ type Store struct {
 	BlockBytes    int64  `json:"blockCacheBytes"`
 }
 
+// Cache is what a partition's cache holds.
+type Cache struct {
+	Bytes   int `json:"bytes"`
+	Entries int `json:"entries"`
+	Dirty   int `json:"dirty"` // committed, on their way to the store
+	Timers  int `json:"timersWaiting"`
+}
+
 type partition struct {
 	running bool
 	since   time.Time // of the phase
 	restore map[string]Restore
-	cache   int
+	cache   Cache
+	states  []string // whose restore is over
 	inputs  []input
 }
 
@@ -72,6 +95,14 @@ func New() *Monitor {
 	return m
 }
 
+// Traffic counts for the process's Kafka clients; nil for a nil monitor.
+func (m *Monitor) Traffic() *broker.Traffic {
+	if m == nil {
+		return nil
+	}
+	return m.metrics.traffic
+}
+
 // Start names the process. The counts of an engine that ended before in the same process are kept.
 func (m *Monitor) Start(app, instance string, counts func() Counts) {
 	if m == nil {
@@ -89,7 +120,16 @@ func (m *Monitor) Stopping() { m.with(func() { m.stopping = true }) }
 func (m *Monitor) Opened(sizes func() Store) { m.with(func() { m.store = sizes }) }
 
 // Joined says that the group gave an assignment, be it an empty one; false: the membership is lost.
-func (m *Monitor) Joined(yes bool) { m.with(func() { m.joined = yes }) }
+func (m *Monitor) Joined(yes bool) {
+	m.with(func() {
+		m.joined = yes
+		if yes {
+			m.metrics.rebalances.Inc()
+		} else {
+			m.metrics.losses.Inc()
+		}
+	})
+}
 
 // Beat says that a worker's loop turned. It is called once a turn.
 func (m *Monitor) Beat(worker string) {
@@ -117,11 +157,11 @@ func (m *Monitor) Restoring(p int32, r Restore) {
 	})
 }
 
-// Running says that a partition is processed.
-func (m *Monitor) Running(p int32, topics []string, positions []int64) {
+// Running says that a partition is processed, and the restore of its states over.
+func (m *Monitor) Running(p int32, topics, states []string, positions []int64) {
 	m.with(func() {
 		now := m.now()
-		o := &partition{running: true, since: now}
+		o := &partition{running: true, since: now, states: states}
 		for i, t := range topics {
 			o.inputs = append(o.inputs, input{topic: t, position: positions[i], stable: -1, caughtUp: now})
 		}
@@ -129,14 +169,14 @@ func (m *Monitor) Running(p int32, topics []string, positions []int64) {
 	})
 }
 
-// Committed tells a partition's committed positions, by input, and the bytes of its cache.
-func (m *Monitor) Committed(p int32, position func(input int) int64, cacheBytes int) {
+// Committed tells a partition's committed positions, by input, and what its cache holds.
+func (m *Monitor) Committed(p int32, position func(input int) int64, cache Cache) {
 	m.with(func() {
 		o := m.partitions[p]
 		if o == nil || !o.running {
 			return
 		}
-		o.cache = cacheBytes
+		o.cache = cache
 		for i := range o.inputs {
 			o.inputs[i].position = position(i)
 		}

@@ -60,7 +60,7 @@ func TestReadyFollowsTheWork(t *testing.T) {
 	unready("restoring 1 of 1 partitions: 750 changelog records to read")
 	m.Restoring(0, Restore{State: "total", Position: 900, Target: 1000, LastStableOffset: 900})
 	unready("partition 0 waits at offset 900 of total's changelog for an open transaction")
-	m.Running(0, []string{"in"}, []int64{5})
+	m.Running(0, []string{"in"}, []string{"total"}, []int64{5})
 	code, body := get(t, m, "/readyz")
 	require.Equal(t, 200, code, body)
 
@@ -92,7 +92,7 @@ func TestAMemberWithoutPartitionsIsReady(t *testing.T) {
 func TestHeldIsNotBehind(t *testing.T) {
 	m, pass := clock()
 	m.Start("app", "node-1", nil)
-	m.Running(0, []string{"in"}, []int64{10})
+	m.Running(0, []string{"in"}, []string{"total"}, []int64{10})
 	in := func() Input { return m.Status().Partitions[0].Inputs[0] }
 	require.EqualValues(t, -1, in().LastStableOffset)
 	m.answered("in", offsets(10, 10), nil)
@@ -103,7 +103,7 @@ func TestHeldIsNotBehind(t *testing.T) {
 	require.EqualValues(t, 20, in().Lag)
 	require.EqualValues(t, 5, in().BehindSeconds)
 	require.Zero(t, in().HeldSeconds)
-	m.Committed(0, func(int) int64 { return 30 }, 99)
+	m.Committed(0, func(int) int64 { return 30 }, Cache{Bytes: 99})
 	pass(10 * time.Second)
 	m.answered("in", offsets(30, 130), nil)
 	require.Zero(t, in().Lag)

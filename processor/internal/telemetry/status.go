@@ -34,12 +34,14 @@ type Status struct {
 
 // Partition is one that the process owns.
 type Partition struct {
-	Partition  int32     `json:"partition"`
-	State      string    `json:"state"` // "restoring" or "running"
-	Seconds    float64   `json:"seconds"`
-	Restore    []Restore `json:"restore,omitempty"`
-	Inputs     []Input   `json:"inputs,omitempty"`
-	CacheBytes int       `json:"cacheBytes"`
+	Partition int32     `json:"partition"`
+	State     string    `json:"state"` // "restoring" or "running"
+	Seconds   float64   `json:"seconds"`
+	Restore   []Restore `json:"restore,omitempty"`
+	Inputs    []Input   `json:"inputs,omitempty"`
+	Cache     Cache     `json:"cache"`
+
+	restored []string // states whose restore is over
 }
 
 // Restore is the progress in one state's changelog.
@@ -152,7 +154,7 @@ const (
 )
 
 func (o *partition) status(p int32, now time.Time) Partition {
-	s := Partition{Partition: p, State: restoring, Seconds: now.Sub(o.since).Seconds(), CacheBytes: o.cache}
+	s := Partition{Partition: p, State: restoring, Seconds: now.Sub(o.since).Seconds(), Cache: o.cache, restored: o.states}
 	if o.running {
 		s.State = running
 	}

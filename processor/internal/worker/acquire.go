@@ -130,6 +130,7 @@ func (w *Worker) end(ctx context.Context, commit bool) error {
 // abort drops the overlay of every task.
 func (w *Worker) abort() {
 	w.open = false
+	w.sent.reset()
 	w.cfg.Counters.Aborts.Add(1)
 	for _, o := range w.tasks {
 		o.task.Abort()

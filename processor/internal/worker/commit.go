@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/penstock/penstock/processor/internal/broker"
+	"github.com/penstock/penstock/processor/internal/telemetry"
 )
 
 // commitTimeout bounds the calls of one commit: after it, the outcome is unknown (R3).
@@ -36,6 +37,7 @@ func (w *Worker) commit(ctx context.Context) error {
 	}
 	w.open, w.lastCommit = false, time.Now()
 	w.cfg.Counters.Commits.Add(1)
+	w.countSent()
 	w.cfg.Monitor.CommitTook(w.lastCommit.Sub(began))
 	w.keep(touched)
 	return w.step(Kept)
@@ -113,7 +115,7 @@ func (w *Worker) keep(touched []*owned) {
 			ends[state] = t.End()
 		}
 		o.task.Keep(ends, now)
-		w.cfg.Monitor.Committed(o.task.Partition(), o.task.Next, o.task.CacheBytes())
+		w.cfg.Monitor.Committed(o.task.Partition(), o.task.Next, telemetry.Cache{Bytes: o.task.CacheBytes(), Entries: o.task.CacheEntries(), Dirty: o.task.Dirty(), Timers: o.task.TimersWaiting()})
 		w.count(o)
 	}
 }
@@ -123,4 +125,7 @@ func (w *Worker) count(o *owned) {
 	s := o.task.TakeStats()
 	w.cfg.Counters.Records.Add(int64(s.Records))
 	w.cfg.Counters.Checks.Add(int64(s.Checks))
+	w.cfg.Counters.Timers.Add(int64(s.Timers))
+	w.cfg.Counters.Lookups.Add(int64(s.Lookups))
+	w.cfg.Counters.StoreReads.Add(int64(s.StoreReads))
 }

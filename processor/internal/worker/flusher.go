@@ -29,6 +29,7 @@ var batches = sync.Pool{New: func() any { return new(statestore.Batch) }}
 type Flusher struct {
 	store statestore.Store
 	log   *slog.Logger
+	count *Counters
 	queue chan job
 	full  atomic.Bool // the disk is
 
@@ -44,8 +45,8 @@ type job struct {
 }
 
 // NewFlusher makes a flusher. Run must be running for Later to make progress.
-func NewFlusher(store statestore.Store, log *slog.Logger) *Flusher {
-	return &Flusher{store: store, log: log, queue: make(chan job, 64), durable: time.Now()}
+func NewFlusher(store statestore.Store, count *Counters, log *slog.Logger) *Flusher {
+	return &Flusher{store: store, log: log, count: count, queue: make(chan job, 64), durable: time.Now()}
 }
 
 // Run writes batches until ctx is done, and then those still queued.
@@ -101,6 +102,8 @@ func (f *Flusher) Now(b frozen) error {
 	if err := f.store.Apply(b.batch); err != nil {
 		return err
 	}
+	f.count.Flushes.Add(1)
+	f.count.FlushedEntries.Add(int64(b.batch.Len()))
 	batches.Put(b.batch)
 	f.debt += b.debt
 	if f.debt < durableDebt && time.Since(f.durable) < durableInterval {
@@ -109,6 +112,7 @@ func (f *Flusher) Now(b frozen) error {
 	err := f.store.Flush()
 	if err == nil {
 		f.debt, f.durable = 0, time.Now()
+		f.count.Durable.Add(1)
 	}
 	if statestore.IsNoSpace(err) || errors.Is(err, statestore.ErrClosed) {
 		return nil // the batch is readable; the next one tries again

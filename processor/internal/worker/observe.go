@@ -31,5 +31,5 @@ func (w *Worker) watched(o *owned) {
 	for i := range w.cfg.Topology.Inputs {
 		at = append(at, o.task.Next(i))
 	}
-	w.cfg.Monitor.Running(o.task.Partition(), w.cfg.Topology.Inputs, at)
+	w.cfg.Monitor.Running(o.task.Partition(), w.cfg.Topology.Inputs, w.cfg.Topology.States, at)
 }

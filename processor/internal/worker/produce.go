@@ -31,13 +31,40 @@ func (w *Worker) produceOf(o *owned) {
 		switch e.Kind {
 		case task.Output:
 			out.Topic = w.cfg.Topology.Outputs[e.Index]
+			w.sent.outputs[e.Index]++
 		case task.Changelog:
 			out.To = o.tracks[e.Index]
 			o.debt++
+			w.sent.changelog++
 		case task.DeadLetterKind:
 			out.To = o.letters
+			w.sent.letters++
 		}
 		w.session.Produce(out)
 	}
 	o.task.ClearEffects()
+}
+
+// sent counts a transaction's records, which count for the process once it is committed.
+type sent struct {
+	outputs            []int64 // by output
+	changelog, letters int64
+}
+
+func (s *sent) reset() {
+	clear(s.outputs)
+	s.changelog, s.letters = 0, 0
+}
+
+// countSent moves the counts of a transaction that was committed into the process's.
+func (w *Worker) countSent() {
+	c := w.cfg.Counters
+	for i, n := range w.sent.outputs {
+		if n > 0 {
+			c.Outputs[i].Add(n)
+		}
+	}
+	c.Changelog.Add(w.sent.changelog)
+	c.DeadLetters.Add(w.sent.letters)
+	w.sent.reset()
 }

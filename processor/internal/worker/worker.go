@@ -44,7 +44,12 @@ type Config struct {
 
 // Counters are shared by all workers of a process.
 type Counters struct {
-	Records, Rejected, Commits, Aborts, Checks, Violations, Produced, Misplaced atomic.Int64
+	Records, Rejected, Commits, Aborts, Checks, Violations, Misplaced atomic.Int64
+
+	Outputs                          []atomic.Int64 // by output: records of committed transactions
+	Changelog, DeadLetters, Timers   atomic.Int64   // likewise
+	Lookups, StoreReads              atomic.Int64   // of state: those that the cache did not answer read the store
+	Flushes, FlushedEntries, Durable atomic.Int64   // batches written to the store, and how often that was made durable
 }
 
 // Limits of the loop.
@@ -70,6 +75,7 @@ type Worker struct {
 	placement *broker.Placement
 
 	open       bool // a transaction is
+	sent       sent // in it
 	openedAt   time.Time
 	lastCommit time.Time
 	member     string // captured when the transaction was opened (R2)
@@ -103,7 +109,7 @@ type owned struct {
 
 // New makes a worker.
 func New(cfg Config) *Worker {
-	return &Worker{cfg: cfg, tasks: map[int32]*owned{}, restores: map[int32]*restoring{}, placement: broker.NewPlacement()}
+	return &Worker{cfg: cfg, sent: sent{outputs: make([]int64, len(cfg.Topology.Outputs))}, tasks: map[int32]*owned{}, restores: map[int32]*restoring{}, placement: broker.NewPlacement()}
 }
 
 // Tasks is how many leases the worker holds.

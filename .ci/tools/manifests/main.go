@@ -1,0 +1,159 @@
+// Manifests decodes Kubernetes manifests into Kubernetes' own types, where an unknown or misplaced field is an error, and
+// finds what the API server would refuse or what would never match: selectors, ports, volumes.
+//
+//	go run . FILE...
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	monitoring "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
+	apps "k8s.io/api/apps/v1"
+	core "k8s.io/api/core/v1"
+	policy "k8s.io/api/policy/v1"
+	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/util/validation"
+	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
+	"sigs.k8s.io/yaml"
+)
+
+func main() {
+	failed := len(os.Args) < 2
+	for _, file := range os.Args[1:] {
+		n, err := check(file)
+		if err != nil {
+			failed = true
+			fmt.Fprintf(os.Stderr, "%s: %v\n", file, err)
+			continue
+		}
+		fmt.Printf("%s: %d objects ok\n", file, n)
+	}
+	if failed {
+		os.Exit(1)
+	}
+}
+
+// objects are those of one file.
+type objects struct {
+	set     apps.StatefulSet
+	service core.Service
+	budgets []policy.PodDisruptionBudget
+	names   map[string]bool // kind and name
+}
+
+func check(file string) (int, error) {
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		return 0, err
+	}
+	all := objects{names: map[string]bool{}}
+	docs := utilyaml.NewYAMLReader(utilyaml.NewDecodingReader(bytes.NewReader(raw)))
+	for {
+		doc, err := docs.Read()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err == nil {
+			err = all.add(doc)
+		}
+		if err != nil {
+			return 0, err
+		}
+	}
+	return len(all.names), all.check()
+}
+
+// add decodes one object.
+func (o *objects) add(doc []byte) error {
+	var head struct {
+		meta.TypeMeta
+		meta.ObjectMeta `json:"metadata"`
+	}
+	if err := yaml.Unmarshal(doc, &head); err != nil {
+		return err
+	}
+	if head.Kind == "" {
+		return nil // a comment
+	}
+	what := head.APIVersion + " " + head.Kind + " " + head.Name
+	if o.names[what] {
+		return fmt.Errorf("%s: twice", what)
+	}
+	o.names[what] = true
+	if faults := validation.IsDNS1123Label(head.Name); len(faults) > 0 {
+		return fmt.Errorf("%s: %v", what, faults)
+	}
+	into := map[string]any{
+		"apps/v1 StatefulSet": &o.set, "v1 Service": &o.service, "v1 ConfigMap": &core.ConfigMap{}, "v1 ServiceAccount": &core.ServiceAccount{},
+		"policy/v1 PodDisruptionBudget": &policy.PodDisruptionBudget{}, "monitoring.coreos.com/v1 ServiceMonitor": &monitoring.ServiceMonitor{},
+	}[head.APIVersion+" "+head.Kind]
+	if into == nil {
+		return fmt.Errorf("%s: no such kind is known here", what)
+	}
+	if err := yaml.UnmarshalStrict(doc, into); err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	if b, ok := into.(*policy.PodDisruptionBudget); ok {
+		o.budgets = append(o.budgets, *b)
+	}
+	return nil
+}
+
+// check holds the objects against each other.
+func (o *objects) check() error {
+	var faults []error
+	bad := func(when bool, format string, args ...any) {
+		if when {
+			faults = append(faults, fmt.Errorf(format, args...))
+		}
+	}
+	pod := o.set.Spec.Template
+	selects := func(s *meta.LabelSelector) bool {
+		selector, err := meta.LabelSelectorAsSelector(s)
+		return err == nil && !selector.Empty() && selector.Matches(labels.Set(pod.Labels))
+	}
+	bad(o.set.Name == "", "no StatefulSet")
+	bad(!selects(o.set.Spec.Selector), "the StatefulSet does not select its own pods")
+	bad(o.set.Spec.ServiceName != o.service.Name, "the StatefulSet's service is %q, not %q", o.set.Spec.ServiceName, o.service.Name)
+	bad(!labels.SelectorFromSet(o.service.Spec.Selector).Matches(labels.Set(pod.Labels)), "the Service does not select the pods")
+	for _, b := range o.budgets {
+		bad(!selects(b.Spec.Selector), "the PodDisruptionBudget does not select the pods")
+	}
+	if a := pod.Spec.Affinity; a != nil && a.PodAntiAffinity != nil {
+		for _, t := range a.PodAntiAffinity.RequiredDuringSchedulingIgnoredDuringExecution {
+			bad(!selects(t.LabelSelector), "the anti-affinity does not select the pods")
+		}
+		for _, t := range a.PodAntiAffinity.PreferredDuringSchedulingIgnoredDuringExecution {
+			bad(!selects(t.PodAffinityTerm.LabelSelector), "the anti-affinity does not select the pods")
+		}
+	}
+	volumes := map[string]bool{}
+	for _, v := range pod.Spec.Volumes {
+		volumes[v.Name] = true
+		bad(v.ConfigMap != nil && !o.names["v1 ConfigMap "+v.ConfigMap.Name], "volume %s: no ConfigMap %s", v.Name, v.ConfigMap.DeepCopy())
+	}
+	for _, c := range o.set.Spec.VolumeClaimTemplates {
+		volumes[c.Name] = true
+	}
+	for _, c := range pod.Spec.Containers {
+		ports := map[string]bool{}
+		for _, p := range c.Ports {
+			ports[p.Name] = true
+		}
+		for _, m := range c.VolumeMounts {
+			bad(!volumes[m.Name], "container %s mounts %s, which is no volume", c.Name, m.Name)
+		}
+		for _, p := range []*core.Probe{c.LivenessProbe, c.ReadinessProbe} {
+			bad(p == nil || p.HTTPGet == nil || !ports[p.HTTPGet.Port.StrVal], "container %s has a probe of no port", c.Name)
+		}
+		for _, p := range o.service.Spec.Ports {
+			bad(!ports[p.TargetPort.StrVal], "the Service's port %s is none of container %s", p.Name, c.Name)
+		}
+	}
+	return errors.Join(faults...)
+}
