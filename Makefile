@@ -5,8 +5,12 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 RECORDS ?= 20000
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
+GOSEC = github.com/securego/gosec/v2/cmd/gosec@v2.30.0
+GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.9.0
+CYCLONEDX = github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0
+
 .DEFAULT_GOAL := help
-.PHONY: help build test race integration lint fmt demo image kafka-image compose-up compose-down clean ci
+.PHONY: help build test race integration lint deploy-check gosec vulncheck sbom fmt demo image kafka-image compose-up compose-down clean ci
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +31,19 @@ lint: ## gofmt, vet, staticcheck
 	@test -z "$$(gofmt -l .)" || { gofmt -l . ; echo "not formatted: run make fmt" >&2; exit 1; }
 	$(GO) vet ./...
 	$(GO) run $(STATICCHECK) ./...
+
+deploy-check: ## what stands in deploy/, by promtool, helm, kustomize and their like; as root
+	.ci/deploy
+
+gosec: ## security faults in the sources
+	$(GO) run $(GOSEC) -quiet -exclude-generated ./...
+
+vulncheck: ## known faults of what is linked in; needs vuln.go.dev, or GOVULNDB that names a mirror
+	$(GO) run $(GOVULNCHECK) ./...
+
+sbom: ## dist/penstock.cdx.json, the bill of materials of the program (CycloneDX)
+	@mkdir -p dist
+	$(GO) run $(CYCLONEDX) app -json -licenses -main cmd/penstock -output dist/penstock.cdx.json .
 
 fmt: ## format the sources
 	gofmt -w .
