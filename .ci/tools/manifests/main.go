@@ -5,6 +5,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
@@ -52,7 +53,7 @@ func check(file string) (int, error) {
 		return 0, err
 	}
 	all := objects{names: map[string]bool{}}
-	docs := utilyaml.NewYAMLReader(utilyaml.NewDecodingReader(bytes.NewReader(raw)))
+	docs := utilyaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(raw)))
 	for {
 		doc, err := docs.Read()
 		if errors.Is(err, io.EOF) {
