@@ -30,17 +30,25 @@ var orders = []order{
 	{ID: "<é & \"\\\u2028\x00>", Price: decimal.MustParse("-9999999999999999999"), Next: &order{ID: "x"}},
 }
 
+var amounts = []decimal.Decimal{{}, decimal.MustParse("0.10"), decimal.MustParse("-9999999999999999999"), decimal.MustParse("0.0000000000000000001")}
+
 func TestEveryCodecPassesTheSuite(t *testing.T) {
 	t.Run("JSON", func(t *testing.T) { codectest.Run(t, codec.JSON[order](), orders...) })
 	t.Run("StripSchemaID", func(t *testing.T) { codectest.Run(t, codec.StripSchemaID(codec.JSON[order]()), orders...) })
 	t.Run("Text", func(t *testing.T) { codectest.Run(t, codec.Text(), "", "a", " café\n", "cafe\u0301", "\ufeff") })
 	t.Run("Bytes", func(t *testing.T) { codectest.Run(t, codec.Bytes(), []byte{}, []byte{0, 0xff, 1}) })
+	t.Run("JSONLenient", func(t *testing.T) { codectest.Run(t, codec.JSONLenient[order](), orders[:2]...) })
+	t.Run("Decimal", func(t *testing.T) { codectest.Run(t, codec.Decimal(), amounts...) })
+	t.Run("Int32", func(t *testing.T) { codectest.Run(t, codec.Int32(), 0, 1, -1, math.MaxInt32, math.MinInt32) })
 	t.Run("Int64", func(t *testing.T) { codectest.Run(t, codec.Int64(), 0, 1, -1, math.MaxInt64, math.MinInt64) })
 }
 
-func FuzzJSON(f *testing.F)  { codectest.Fuzz(f, codec.JSON[order](), orders...) }
-func FuzzText(f *testing.F)  { codectest.Fuzz(f, codec.Text(), "", "é") }
-func FuzzInt64(f *testing.F) { codectest.Fuzz(f, codec.Int64(), 0, -1) }
+func FuzzJSON(f *testing.F)        { codectest.Fuzz(f, codec.JSON[order](), orders...) }
+func FuzzText(f *testing.F)        { codectest.Fuzz(f, codec.Text(), "", "é") }
+func FuzzInt32(f *testing.F)       { codectest.Fuzz(f, codec.Int32(), 0, -1) }
+func FuzzDecimal(f *testing.F)     { codectest.Fuzz(f, codec.Decimal(), amounts...) }
+func FuzzJSONLenient(f *testing.F) { codectest.Fuzz(f, codec.JSONLenient[order](), orders[:2]...) }
+func FuzzInt64(f *testing.F)       { codectest.Fuzz(f, codec.Int64(), 0, -1) }
 
 func TestJSONSaysWhy(t *testing.T) {
 	c := codec.JSON[order]()
@@ -71,6 +79,39 @@ func TestJSONSaysWhy(t *testing.T) {
 		require.Error(t, err, src)
 		require.Equal(t, reason, codec.Reason(err), "%s: %v", src, err)
 		require.Equal(t, order{}, v, "nothing of a refused value is seen: %s", src)
+	}
+}
+
+func TestLenientJSONForgivesTheProducer(t *testing.T) {
+	for src, want := range map[string]order{
+		`{"ID":"a","Price":0.10}`:       {ID: "a", Price: decimal.MustParse("0.10")},
+		`{"id":"a","id":"b"}`:           {ID: "b"},
+		"\xef\xbb\xbf{\"id\":\"\xff\"}": {ID: "\ufffd"},
+	} {
+		v, err := codec.JSONLenient[order]().Decode([]byte(src))
+		require.NoError(t, err, src)
+		require.Equal(t, want, v, src)
+	}
+	for src, reason := range map[string]string{
+		``:                            codec.ReasonJSON,
+		`{"id":"a"} x`:                codec.ReasonJSON,
+		`{"id":1}`:                    codec.ReasonWrongType,
+		`{"price":1e19}`:              codec.ReasonAmountRange,
+		"\x00\x00\x00\x00\x07" + `{}`: codec.ReasonSchemaFraming,
+	} {
+		v, err := codec.JSONLenient[order]().Decode([]byte(src))
+		require.Equal(t, reason, codec.Reason(err), "%s: %v", src, err)
+		require.Equal(t, order{}, v, src)
+	}
+}
+
+func TestADecimalIsAnExactNumber(t *testing.T) {
+	v, err := codec.Decimal().Decode([]byte("1.50e1"))
+	require.NoError(t, err)
+	require.Equal(t, "15.0", v.String())
+	for src, reason := range map[string]string{"": codec.ReasonAmount, "1,5": codec.ReasonAmount, " 1": codec.ReasonAmount, "1e99": codec.ReasonAmountRange} {
+		_, err := codec.Decimal().Decode([]byte(src))
+		require.Equal(t, reason, codec.Reason(err), "%q", src)
 	}
 }
 

@@ -35,10 +35,38 @@ func (jsonCodec[T]) Decode(src []byte) (T, error) {
 	return v, nil
 }
 
+// JSONLenient is [JSON] for producers that are careless: names match whatever their case, the last of two equal names counts, and
+// invalid UTF-8 becomes U+FFFD. It writes what JSON writes.
+func JSONLenient[T any]() Codec[T] { return lenientCodec[T]{} }
+
+type lenientCodec[T any] struct{ jsonCodec[T] }
+
+var lenient = json.JoinOptions(json.MatchCaseInsensitiveNames(true), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+
+func (lenientCodec[T]) Decode(src []byte) (T, error) {
+	var v, zero T
+	err := json.Unmarshal(TrimBOM(src), &v, lenient)
+	if err == nil {
+		return v, nil
+	}
+	if framed := CheckFraming(src); framed != nil {
+		return zero, framed
+	}
+	if _, syntax := jsontext.AppendFormat(nil, TrimBOM(src), lenient); syntax != nil {
+		return zero, &Error{ReasonJSON, syntax}
+	}
+	return zero, explainValue(err)
+}
+
 func explainUnmarshal(src []byte, err error) error {
 	if e := CheckJSON(src); e != nil {
 		return e
 	}
+	return explainValue(err)
+}
+
+// explainValue is for JSON that is no T.
+func explainValue(err error) error {
 	switch {
 	case errors.Is(err, decimal.ErrRange):
 		return &Error{ReasonAmountRange, err}

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"unicode/utf8"
+
+	"github.com/penstock/penstock/codec/decimal"
 )
 
 // Text is a string as its own bytes, which must be valid UTF-8 both ways. Nothing is trimmed or normalised.
@@ -43,6 +45,24 @@ func (bytesCodec) Decode(src []byte) ([]byte, error) {
 	return bytes.Clone(src), nil
 }
 
+// Decimal is an exact number as plain text, as [decimal.Decimal.Append] writes it. It reads any JSON number.
+func Decimal() Codec[decimal.Decimal] { return decimalCodec{} }
+
+type decimalCodec struct{}
+
+func (decimalCodec) Append(dst []byte, v decimal.Decimal) ([]byte, error) { return v.Append(dst), nil }
+
+func (decimalCodec) Decode(src []byte) (decimal.Decimal, error) {
+	v, err := decimal.Parse(src)
+	switch {
+	case errors.Is(err, decimal.ErrRange):
+		return v, &Error{ReasonAmountRange, err}
+	case err != nil:
+		return v, &Error{ReasonAmount, err}
+	}
+	return v, nil
+}
+
 // Int64 is 8 bytes, big endian, two's complement, as Kafka's own LongSerializer writes.
 func Int64() Codec[int64] { return int64Codec{} }
 
@@ -54,7 +74,23 @@ func (int64Codec) Append(dst []byte, v int64) ([]byte, error) {
 
 func (int64Codec) Decode(src []byte) (int64, error) {
 	if len(src) != 8 {
-		return 0, &Error{ReasonSize, fmt.Errorf("an integer has 8 bytes, this value %d", len(src))}
+		return 0, &Error{ReasonSize, fmt.Errorf("an integer of 64 bits has 8 bytes, this value %d", len(src))}
 	}
 	return int64(binary.BigEndian.Uint64(src)), nil
+}
+
+// Int32 is 4 bytes, big endian, two's complement, as Kafka's own IntegerSerializer writes.
+func Int32() Codec[int32] { return int32Codec{} }
+
+type int32Codec struct{}
+
+func (int32Codec) Append(dst []byte, v int32) ([]byte, error) {
+	return binary.BigEndian.AppendUint32(dst, uint32(v)), nil
+}
+
+func (int32Codec) Decode(src []byte) (int32, error) {
+	if len(src) != 4 {
+		return 0, &Error{ReasonSize, fmt.Errorf("an integer of 32 bits has 4 bytes, this value %d", len(src))}
+	}
+	return int32(binary.BigEndian.Uint32(src)), nil
 }

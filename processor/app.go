@@ -124,7 +124,7 @@ func (a *App) Topology() (*topology.Topology, error) {
 	if err := a.Validate(); err != nil {
 		return nil, err
 	}
-	t := &topology.Topology{ID: a.id, States: a.states, Outputs: a.outputs, Bind: a.bind}
+	t := &topology.Topology{ID: a.id, States: a.states, Outputs: a.outputs, Bind: a.bind, BindStrict: a.bindStrict}
 	for _, tm := range a.timers {
 		t.Timers = append(t.Timers, tm.Timer)
 	}

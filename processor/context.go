@@ -1,20 +1,25 @@
 package processor
 
 import (
+	"bytes"
 	"fmt"
+	"runtime"
 	"time"
 	"unsafe"
 
 	"github.com/penstock/penstock/processor/internal/topology"
 )
 
-// Context is a handler's view of the record it handles, or of the timer that fires. It is valid until the handler returns; a use after that, or in
-// another goroutine, panics where it can be told.
+// Context is a handler's view of the record it handles, or of the timer that fires. It belongs to the handler's goroutine
+// and is valid until the handler returns. Any other use is a fault of the program: processortest panics and says which, the
+// engine does where it can tell.
 type Context struct {
 	app    *App
 	rt     topology.Runtime
 	record *topology.Record
 	buf    []byte // encoding scratch
+
+	goroutine string // that of the handler; "": not checked
 
 	fault    error // of the engine: sticks, fails the task
 	rejected error // of the record: the first one counts
@@ -36,7 +41,10 @@ func (c *Context) Timestamp() time.Time {
 }
 
 // Now is the wall clock of this step. It is the same during one call, and a test sets it.
-func (c *Context) Now() time.Time { return time.UnixMilli(c.rt.Now()) }
+func (c *Context) Now() time.Time {
+	c.rec()
+	return time.UnixMilli(c.rt.Now())
+}
 
 // Record is the raw record. In a timer's handler it has the key and the partition alone: no topic, and offset -1.
 func (c *Context) Record() Record {
@@ -70,9 +78,22 @@ func (r Record) Header(key string) (value []byte, ok bool) {
 
 func (c *Context) rec() *topology.Record {
 	if c.record == nil {
-		panic("processor: Context used after its handler returned")
+		panic(misuse("processor: Context used after its handler returned"))
+	}
+	if c.goroutine != "" && c.goroutine != goroutine() {
+		panic(misuse("processor: Context used by another goroutine than its handler's"))
 	}
 	return c.record
+}
+
+// misuse is what a wrong use of a Context panics with.
+type misuse string
+
+// goroutine names the one that calls it.
+func goroutine() string {
+	var stack [64]byte
+	head, _, _ := bytes.Cut(stack[:runtime.Stack(stack[:], false)], []byte(" ["))
+	return string(head)
 }
 
 // owns panics for a use outside a call and faults one with an edge of another App.

@@ -2,7 +2,6 @@ package processor_test
 
 import (
 	"fmt"
-	"testing"
 
 	"github.com/penstock/penstock/codec"
 	"github.com/penstock/penstock/processor"
@@ -32,7 +31,7 @@ func counter() *processor.App {
 
 // Run it with engine.Run(ctx, counter(), engine.Config{Brokers: []string{"localhost:9092"}}), and test it without a broker:
 func Example() {
-	d := processortest.New(&testing.T{}, counter())
+	d := processortest.New(nil, counter())
 	for range 99 {
 		d.Send("visits", "/home", "ada")
 	}

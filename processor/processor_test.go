@@ -2,6 +2,7 @@ package processor_test
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 
 	"github.com/penstock/penstock/codec"
@@ -85,5 +86,64 @@ func TestAContextUsedAfterItsHandlerPanics(t *testing.T) {
 		return nil
 	})
 	processortest.New(t, app).Send("in", "k", "1")
-	require.Panics(t, func() { kept.Key() })
+	for name, use := range map[string]func(){
+		"Key":       func() { kept.Key() },
+		"Now":       func() { kept.Now() },
+		"Timestamp": func() { kept.Timestamp() },
+		"Record":    func() { kept.Record() },
+	} {
+		require.PanicsWithValue(t, "processor: Context used after its handler returned", func() { sayPanic(use) }, name)
+	}
+}
+
+// A Context of an earlier record is told too, inside a later handler, where other panics reject the record.
+func TestAContextUsedInALaterHandlerPanics(t *testing.T) {
+	app := processor.New("app")
+	state := processor.NewState(app, "state", codec.Text())
+	var first *processor.Context
+	processor.Handle(app, "in", codec.Text(), func(c *processor.Context, v string) error {
+		if first == nil {
+			first = c
+		}
+		state.Set(first, v)
+		return nil
+	})
+	d := processortest.New(t, app)
+	d.Send("in", "a", "1")
+	require.PanicsWithValue(t, "processor: Context used after its handler returned", func() {
+		sayPanic(func() { d.Send("in", "b", "2") })
+	})
+}
+
+func TestAContextUsedByAnotherGoroutinePanics(t *testing.T) {
+	app := processor.New("app")
+	out := processor.NewOutput(app, "out", codec.Text())
+	said := make(chan any, 1)
+	processor.Handle(app, "in", codec.Text(), func(c *processor.Context, v string) error {
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			defer func() { said <- recover() }()
+			out.Emit(c, v)
+		}()
+		<-done
+		return nil
+	})
+	processortest.New(t, app).Send("in", "k", "1")
+	require.Equal(t, "processor: Context used by another goroutine than its handler's", fmt.Sprint(<-said))
+}
+
+// sayPanic lets a panic's text through.
+func sayPanic(fn func()) {
+	defer func() {
+		if p := recover(); p != nil {
+			panic(fmt.Sprint(p))
+		}
+	}()
+	fn()
+}
+
+func TestADriverWithoutATestPanics(t *testing.T) {
+	require.Panics(t, func() { processortest.New(nil, processor.New("app")) })
+	require.Panics(t, func() { processortest.New(nil, counter()).Send("elsewhere", "k", "v") })
 }

@@ -94,6 +94,8 @@ type Topology struct {
 	Timers  []Timer
 	// Bind makes a handler that acts on rt. Each task binds its own.
 	Bind func(rt Runtime) Handler
+	// BindStrict is Bind for tests: a context that outlives its call, or leaves its goroutine, panics when it is used.
+	BindStrict func(rt Runtime) Handler
 }
 
 // timerPrefix begins the name of a timer's state; no name of a program's own state has a colon.
