@@ -1,7 +1,31 @@
 // Package processortest drives an application in a test, without a broker: records go in, time passes, commits, aborts and
 // crashes happen where the test says, and outputs, state, timers and dead letters are read as a committed reader would see
-// them. It runs
-// the step code that production runs.
+// them. It runs the step code that production runs.
+//
+//	d := processortest.New(t, app)           // one partition, at 2024-01-01 00:00 UTC
+//	d.Send("clicks", "ada", "/home")         // handled at once, in the open transaction
+//	d.Advance(31 * time.Minute)              // timers that fall due fire
+//	d.Crash()                                // the transaction is lost; its records are handled again
+//	d.Commit()                               // now everyone sees the outputs, and the state is kept
+//	require.Equal(t, ..., processortest.Values(d, "visits-ended", codec.Text()))
+//
+// What is not committed is seen by no reader: a test that forgets to call Commit reads nothing. After a Crash or an Abort
+// the records are handled again and the outputs are there once: a handler that passes with a fault at any place of the test
+// reads no clock, no random number and no variable of its own.
+//
+// Package processortest/script runs scenarios that are written as text.
+//
+// For those who know TopologyTestDriver of Kafka Streams:
+//
+//	createInputTopic, pipeInput          Send, SendValue, SendRecord (headers, timestamps, null keys and values)
+//	createOutputTopic, readRecord        Take: what came since the last one; Output: all of it
+//	readValuesToList                     Values
+//	advanceWallClockTime                 Advance: each timer fires at its own deadline
+//	advance event time by a record       SendRecord with a Timestamp
+//	getKeyValueStore(name).get(key)      StateValue; State and Timers for all keys
+//	a changelog as an output topic       Changelog
+//	close                                not needed
+//	(none)                               Commit, Abort, Flush, Crash, CrashAndWipe, DeadLetters, LimitCache
 package processortest
 
 import (
@@ -11,6 +35,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/penstock/penstock/codec"
 	"github.com/penstock/penstock/processor"
 	"github.com/penstock/penstock/processor/internal/task"
 	"github.com/penstock/penstock/processor/internal/topology"
@@ -39,6 +64,7 @@ type Driver struct {
 	inputs     [][]topology.Record // by input
 	changelogs [][]task.Effect     // by state, committed
 	committed  []Record            // outputs and dead letters
+	taken      map[string]int      // by topic: the records that Take returned
 	pending    []task.Effect       // of the open transaction
 	offsets    []int64             // committed, by input
 	known      task.Identity
@@ -59,7 +85,7 @@ func New(t testing.TB, app *processor.App) *Driver {
 	}
 	topo.Bind = topo.BindStrict
 	d := &Driver{t: t, topo: topo, store: statestore.NewMemory(), now: time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC),
-		inputs: make([][]topology.Record, len(topo.Inputs)), changelogs: make([][]task.Effect, len(topo.States)),
+		inputs: make([][]topology.Record, len(topo.Inputs)), changelogs: make([][]task.Effect, len(topo.States)), taken: map[string]int{},
 		offsets: make([]int64, len(topo.Inputs)), known: task.Identity{Format: 1, App: topo.ID, States: topo.States}}
 	d.open()
 	return d
@@ -78,6 +104,16 @@ func (example) Fatalf(format string, args ...any) { panic(fmt.Sprintf(format, ar
 func (d *Driver) Send(topic, key, value string) {
 	d.t.Helper()
 	d.SendRecord(Record{Topic: topic, Key: []byte(key), Value: []byte(value)})
+}
+
+// SendValue is Send for a value that is encoded.
+func SendValue[T any](d *Driver, topic, key string, c codec.Codec[T], v T) {
+	d.t.Helper()
+	raw, err := c.Append(nil, v)
+	if err != nil {
+		d.t.Fatalf("encode %v for topic %s: %v", v, topic, err)
+	}
+	d.SendRecord(Record{Topic: topic, Key: []byte(key), Value: raw})
 }
 
 // SendRecord is Send for null keys and values, headers and timestamps. A zero Timestamp is the driver's clock.

@@ -9,6 +9,9 @@ import (
 	"github.com/penstock/penstock/processor/internal/topology"
 )
 
+// Committed returns the committed records of all outputs and of the dead-letter topic, oldest first.
+func (d *Driver) Committed() []Record { return slices.Clone(d.committed) }
+
 // Output returns the committed records of an output topic, oldest first.
 func (d *Driver) Output(topic string) []Record {
 	var list []Record
@@ -18,6 +21,14 @@ func (d *Driver) Output(topic string) []Record {
 		}
 	}
 	return list
+}
+
+// Take returns the committed records of an output topic, or of the dead-letter topic, that no Take returned before.
+func (d *Driver) Take(topic string) []Record {
+	list := d.Output(topic)
+	from := d.taken[topic]
+	d.taken[topic] = len(list)
+	return list[from:]
 }
 
 // Values decodes the committed records of an output topic.
@@ -60,6 +71,20 @@ func (d *Driver) State(state string) map[string]string {
 		}
 	}
 	return values
+}
+
+// StateValue decodes a key's committed value of a state.
+func StateValue[T any](d *Driver, state, key string, c codec.Codec[T]) (v T, ok bool) {
+	d.t.Helper()
+	raw, ok := d.State(state)[key]
+	if !ok {
+		return v, false
+	}
+	v, err := c.Decode([]byte(raw))
+	if err != nil {
+		d.t.Fatalf("decode state %s of key %q: %v", state, key, err)
+	}
+	return v, true
 }
 
 // Read returns what the next record's handler would read of a state, for each key of its changelog: the values of the

@@ -164,7 +164,7 @@ func (t *Task) touch(state int, e *entry) {
 
 // evict frees entries that the store holds too, least recently used first, until the cache is within its budget.
 func (t *Task) evict() {
-	budget := t.cfg.CacheBytes / len(t.tables)
+	budget := t.cfg.CacheBytes / max(1, len(t.tables))
 	for _, tb := range t.tables {
 		for tries := 2 * len(tb.ring); tb.bytes > budget && tries > 0 && len(tb.ring) > 0; tries-- {
 			if tb.hand >= len(tb.ring) {
