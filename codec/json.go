@@ -13,7 +13,8 @@ import (
 // JSON is any Go value as JSON by the rules of github.com/go-json-experiment/json: names are case-sensitive; duplicate
 // names, invalid UTF-8, half a surrogate pair and bytes after the value are errors; unknown names are ignored. Blanks
 // and line ends around the value and a UTF-8 byte order mark before it are not data. Map entries are written in the
-// order of their names, so that equal values have equal bytes.
+// order of their names, so that equal values have equal bytes. A time.Duration needs a format in its tag, as in
+// `json:"took,format:sec"`, since none goes without saying.
 func JSON[T any]() Codec[T] { return jsonCodec[T]{} }
 
 type jsonCodec[T any] struct{}
