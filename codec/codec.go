@@ -12,6 +12,6 @@ type Codec[T any] interface {
 	Append(dst []byte, v T) ([]byte, error)
 
 	// Decode reads one value that fills src. It neither changes src nor keeps it: the value stays as it is when src is
-	// overwritten. On an error, which is an *Error, the value is the zero value.
+	// overwritten. On an error, which is an *Error or wraps ErrUnavailable, the value is the zero value.
 	Decode(src []byte) (T, error)
 }

@@ -19,6 +19,10 @@ const (
 	ReasonSchemaFraming = "schema-framing" // a Schema Registry id comes before the value; see StripSchemaID
 )
 
+// ErrUnavailable is wrapped by the error of a codec that cannot tell now whether bytes are a value, such as one whose schema
+// registry does not answer. It rejects no record: the transaction is dropped, and its records are handled again.
+var ErrUnavailable = errors.New("the codec cannot tell at the moment")
+
 // Error says why a value could not be decoded or encoded.
 type Error struct {
 	Reason string // one of the Reason constants

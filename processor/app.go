@@ -61,6 +61,10 @@ func Handle[T any](a *App, topic string, c codec.Codec[T], handler func(*Context
 	}
 	in.handle = func(ctx *Context, value []byte) error {
 		v, err := c.Decode(value)
+		if errors.Is(err, codec.ErrUnavailable) {
+			ctx.fail(fmt.Errorf("decode topic %s partition %d offset %d: %w", topic, ctx.record.Partition, ctx.record.Offset, err))
+			return nil
+		}
 		if err != nil {
 			return &topology.Rejection{Reason: codec.Reason(err), Err: err}
 		}

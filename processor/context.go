@@ -2,11 +2,13 @@ package processor
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"runtime"
 	"time"
 	"unsafe"
 
+	"github.com/penstock/penstock/codec"
 	"github.com/penstock/penstock/processor/internal/topology"
 )
 
@@ -116,6 +118,15 @@ func (c *Context) reject(r *topology.Rejection) {
 	if c.rejected == nil {
 		c.rejected = r
 	}
+}
+
+// unencoded sorts an error of a codec's Append.
+func (c *Context) unencoded(err error) {
+	if errors.Is(err, codec.ErrUnavailable) {
+		c.fail(err)
+		return
+	}
+	c.reject(&topology.Rejection{Reason: ReasonEncode, Err: err})
 }
 
 // note sorts an error of the runtime into the record's or the engine's.

@@ -70,7 +70,7 @@ func (s State[T]) Set(c *Context, v T) {
 	raw, err := s.codec.Append(c.buf[:0], v)
 	c.buf = raw[:0]
 	if err != nil {
-		c.reject(&topology.Rejection{Reason: ReasonEncode, Err: err})
+		c.unencoded(err)
 		return
 	}
 	c.note(c.rt.Set(s.index, raw))
@@ -135,7 +135,7 @@ func (o Output[T]) emit(c *Context, v T, latest bool, options []EmitOption) {
 	raw, err := o.codec.Append(c.buf[:0], v)
 	c.buf = raw[:0]
 	if err != nil {
-		c.reject(&topology.Rejection{Reason: ReasonEncode, Err: err})
+		c.unencoded(err)
 		return
 	}
 	e := topology.Emission{Output: o.index, Key: c.record.Key, Value: raw, Latest: latest}
