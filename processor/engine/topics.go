@@ -25,8 +25,9 @@ type wanted struct {
 	configs    map[string]string
 	check      func(broker.Topic) error
 	needs      []broker.Right
-	// lost is asked before the topic is created: an error says that it was there before.
-	lost func() error
+	// lost is asked before the topic is created: an error says that it was there before. It is given the topics found,
+	// the inputs first.
+	lost func(inputs []broker.Topic) error
 }
 
 // findTopics describes and checks every topic of t and reports every fault at once. Only where there is none are the
@@ -55,7 +56,7 @@ func findTopics(ctx context.Context, c *broker.Cluster, t *topology.Topology, cf
 	}
 	for i := range t.States {
 		w := internal(t.ChangelogTopic(i), map[string]string{"cleanup.policy": "compact"}, checkChangelog)
-		w.lost = func() error { return checkLost(ctx, c, t.ID, w.name, first) }
+		w.lost = func(found []broker.Topic) error { return checkLost(ctx, c, t, i, found[:len(t.Inputs)]) }
 		want = append(want, w)
 	}
 	if cfg.BadInput == DeadLetter {
@@ -117,7 +118,7 @@ func settle(ctx context.Context, c *broker.Cluster, want []wanted, cfg Config) (
 		if want[i].lost == nil {
 			continue
 		}
-		if err := want[i].lost(); err != nil {
+		if err := want[i].lost(found); err != nil {
 			return nil, err
 		}
 	}
@@ -149,34 +150,43 @@ func created(ctx context.Context, c *broker.Cluster, name string) (broker.Topic,
 	}
 }
 
-// checkLost refuses to make a changelog anew where the group has committed offsets: its state would be gone (R6).
-func checkLost(ctx context.Context, c *broker.Cluster, group, changelog string, input broker.Topic) error {
-	if input.ID == "" {
-		return nil // it is yet to be created
+// checkLost refuses to make a changelog anew where the group committed offsets while the application had that state: its
+// values would be gone (R6). A state that the application did not have is new.
+func checkLost(ctx context.Context, c *broker.Cluster, t *topology.Topology, state int, inputs []broker.Topic) error {
+	for _, input := range inputs {
+		if input.ID == "" {
+			continue // it is yet to be created
+		}
+		committed, err := committedOf(ctx, c, t.ID, input)
+		if err != nil {
+			return err
+		}
+		for p, at := range committed {
+			if restore.Resetting(at.Metadata) {
+				return fmt.Errorf("a reset of application %s has begun and not ended: run penstock reset again, with the same arguments", t.ID)
+			}
+			if m, ok := restore.ReadMark(at.Metadata); at.Offset >= 0 && (!ok || m.HadState(t.States[state])) {
+				return fmt.Errorf("changelog %s does not exist, but group %s has committed offset %d of topic %s partition %d with it: its state is lost. Restore the topic, run penstock reset to process from the start, or use another --app",
+					t.ChangelogTopic(state), t.ID, at.Offset, input.Name, p)
+			}
+		}
 	}
-	var partitions []int32
-	for p := range input.Partitions {
-		partitions = append(partitions, p)
+	return nil
+}
+
+// committedOf returns what a group committed for a topic, once the broker can tell.
+func committedOf(ctx context.Context, c *broker.Cluster, group string, topic broker.Topic) (map[int32]broker.Committed, error) {
+	partitions := make([]int32, topic.Partitions)
+	for p := range partitions {
+		partitions[p] = int32(p)
 	}
 	for {
-		committed, err := c.Committed(ctx, group, input.Name, partitions)
-		if err == nil {
-			for p, at := range committed {
-				if restore.Resetting(at.Metadata) {
-					return fmt.Errorf("a reset of application %s has begun and not ended: run penstock reset again, with the same arguments", group)
-				}
-				if at.Offset >= 0 {
-					return fmt.Errorf("changelog %s does not exist, but group %s has committed offset %d of topic %s partition %d: its state is lost. Restore the topic, run penstock reset to process from the start, or use another --app",
-						changelog, group, at.Offset, input.Name, p)
-				}
-			}
-			return nil
+		committed, err := c.Committed(ctx, group, topic.Name, partitions)
+		if err == nil || !broker.IsRetriable(err) {
+			return committed, err
 		}
-		if !broker.IsRetriable(err) {
-			return err
-		}
-		if pauseErr := pause(ctx, topicPoll); pauseErr != nil {
-			return err
+		if pause(ctx, topicPoll) != nil {
+			return nil, err
 		}
 	}
 }

@@ -38,6 +38,16 @@ type Fetched struct {
 	Bounds  Bounds
 }
 
+// Header returns a record's last header of that key.
+func Header(r *kgo.Record, key string) (value string, ok bool) {
+	for _, h := range r.Headers {
+		if h.Key == key {
+			value, ok = string(h.Value), true
+		}
+	}
+	return value, ok
+}
+
 // ErrOutOfRange says that the offset is not in the partition: retention removed it, or the log was cut.
 var ErrOutOfRange = errors.New("offset out of range")
 

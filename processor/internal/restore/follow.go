@@ -68,7 +68,7 @@ func follow(ctx context.Context, cfg Config, partition int32, progress func(int6
 	}
 }
 
-// marked waits until the owner has committed an offset of every input, with its mark.
+// marked waits until the owner has committed an offset of every input, with the mark of this form of the application.
 func (r *run) marked(ctx context.Context) ([]int64, Mark, error) {
 	offsets := make([]int64, len(r.Inputs))
 	var mark Mark
@@ -82,8 +82,10 @@ func (r *run) marked(ctx context.Context) ([]int64, Mark, error) {
 				if mark, err = r.checkMark(topic, c); err != nil {
 					return nil, mark, err
 				}
-				offsets[i] = c.Offset
-				break
+				if c.Metadata == r.MarkFor(mark.Incarnation) {
+					offsets[i] = c.Offset
+					break
+				}
 			}
 			if err := wait(ctx, followPause); err != nil {
 				return nil, mark, err

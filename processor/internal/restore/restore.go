@@ -12,6 +12,7 @@ import (
 	"github.com/penstock/penstock/processor/internal/broker"
 	"github.com/penstock/penstock/processor/internal/task"
 	"github.com/penstock/penstock/processor/internal/telemetry"
+	"github.com/penstock/penstock/processor/internal/topology"
 	"github.com/penstock/penstock/statestore"
 )
 
@@ -101,33 +102,6 @@ type run struct {
 	restored  int64
 }
 
-// inputs returns the offsets to go on from, with their mark; a task without any gets its first ones, marked.
-func (r *run) inputs(ctx context.Context) ([]int64, Mark, error) {
-	offsets := make([]int64, len(r.Inputs))
-	var mark Mark
-	for i, topic := range r.Inputs {
-		c, err := r.committed(ctx, topic)
-		if err != nil {
-			return nil, mark, err
-		}
-		if c.Offset >= 0 {
-			m, err := r.checkMark(topic, c)
-			if err != nil {
-				return nil, mark, err
-			}
-			if offsets[i], err = r.reachable(ctx, topic, c.Offset); err != nil {
-				return nil, mark, err
-			}
-			mark = m
-			continue
-		}
-		if offsets[i], mark, err = r.first(ctx, topic); err != nil {
-			return nil, mark, err
-		}
-	}
-	return offsets, mark, nil
-}
-
 // reachable returns the offset to read from. Retention may have removed records before they were processed, which is
 // said aloud; an offset beyond the end means that the topic lost what was processed already.
 func (r *run) reachable(ctx context.Context, topic broker.Topic, offset int64) (int64, error) {
@@ -157,33 +131,6 @@ func (r *run) committed(ctx context.Context, topic broker.Topic) (c broker.Commi
 	return c, err
 }
 
-// first commits a task's first offset, with its mark, before any transaction does.
-func (r *run) first(ctx context.Context, topic broker.Topic) (offset int64, mark Mark, err error) {
-	mark = r.Mark(1)
-	for state, changelog := range r.Changelogs {
-		b, err := r.bounds(ctx, changelog)
-		if err != nil {
-			return 0, mark, err
-		}
-		if b.HW > 0 {
-			return 0, mark, &MismatchError{fmt.Sprintf("group %s has no committed offset for topic %s partition %d, but changelog %s holds records up to offset %d: the offset expired or was deleted; state %q would be summed twice. Run penstock reset, or use another --app",
-				r.App, topic.Name, r.partition, changelog.Name, b.HW, r.States[state])}
-		}
-	}
-	b, err := r.bounds(ctx, topic)
-	if err != nil {
-		return 0, mark, err
-	}
-	offset = b.Start
-	if r.FromEnd {
-		offset = b.LSO
-	}
-	err = r.retry(ctx, "commit the first offset", func() error {
-		return r.Cluster.Commit(ctx, r.Membership(), []broker.Offset{{Topic: topic, Partition: r.partition, Offset: offset, Metadata: mark.String()}})
-	})
-	return offset, mark, err
-}
-
 func (r *run) bounds(ctx context.Context, topic broker.Topic) (b broker.Bounds, err error) {
 	err = r.retry(ctx, "list offsets of "+topic.Name, func() error {
 		all, err := r.Cluster.Bounds(ctx, topic.Name)
@@ -203,7 +150,18 @@ func (r *run) local(ctx context.Context, want task.Identity) (task.Position, err
 	if !ok {
 		return none, nil
 	}
-	if why := r.unusable(at, want); why != "" {
+	if !at.Identity.Equal(want) {
+		was := at.Identity
+		carried, err := r.carry(&at, want)
+		if err != nil {
+			return none, err
+		}
+		if !carried {
+			r.log.Warn("local state is wiped and restored", "why", fmt.Sprintf("it belongs to %+v, not to %+v", was, want))
+			return none, r.wipe()
+		}
+	}
+	if why := r.unusable(at); why != "" {
 		r.log.Warn("local state is wiped and restored", "why", why)
 		return none, r.wipe()
 	}
@@ -224,10 +182,8 @@ func (r *run) local(ctx context.Context, want task.Identity) (task.Position, err
 	return at, nil
 }
 
-func (r *run) unusable(at task.Position, want task.Identity) string {
-	if !at.Identity.Equal(want) {
-		return fmt.Sprintf("it belongs to %+v, not to %+v", at.Identity, want)
-	}
+// unusable says why local state is too old, or too young (R7).
+func (r *run) unusable(at task.Position) string {
 	age := time.Since(time.UnixMilli(at.Time))
 	if age < -time.Minute {
 		return "its time lies in the future by " + (-age).Round(time.Second).String()
@@ -297,6 +253,10 @@ func (r *run) changelog(ctx context.Context, state int, at *task.Position) error
 		}
 		progress = time.Now()
 		for _, rec := range f.Records {
+			if format, ok := broker.Header(rec, topology.HeaderFormat); ok && format != "1" {
+				return &MismatchError{fmt.Sprintf("changelog %s partition %d offset %d has format %q, this program knows 1: use the program that wrote it, or a newer one",
+					topic.Name, r.partition, rec.Offset, format)}
+			}
 			key = append(append(key[:0], prefix...), rec.Key...)
 			if rec.Value == nil {
 				batch.Delete(key)

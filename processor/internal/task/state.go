@@ -95,6 +95,13 @@ func StatePrefix(partition int32, state string) []byte {
 	return append(p, 0)
 }
 
+// StateRange is the range of all keys of a state in a partition.
+func StateRange(partition int32, state string) (lower, upper []byte) {
+	upper = StatePrefix(partition, state)
+	upper[len(upper)-1] = 1 // above the zero byte that ends the name
+	return StatePrefix(partition, state), upper
+}
+
 // PartitionRange is the range of all keys of a partition, its position included.
 func PartitionRange(partition int32) (lower, upper []byte) {
 	return binary.BigEndian.AppendUint32(nil, uint32(partition)), binary.BigEndian.AppendUint32(nil, uint32(partition)+1)

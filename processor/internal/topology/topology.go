@@ -104,12 +104,19 @@ const timerPrefix = "timer:"
 // TimerState is the name of the state that holds a timer's deadlines.
 func TimerState(timer string) string { return timerPrefix + timer }
 
+// HeaderFormat is the header of a changelog record whose value is more than the state's codec alone, which is format 1 and
+// has no header.
+const HeaderFormat = "penstock.format"
+
 // ChangelogTopic is the name of the compacted topic that holds a state.
-func (t *Topology) ChangelogTopic(state int) string {
-	if timer, ok := strings.CutPrefix(t.States[state], timerPrefix); ok {
-		return t.ID + "-" + timer + "-timers"
+func (t *Topology) ChangelogTopic(state int) string { return Changelog(t.ID, t.States[state]) }
+
+// Changelog is the name of the compacted topic that holds an application's state.
+func Changelog(app, state string) string {
+	if timer, ok := strings.CutPrefix(state, timerPrefix); ok {
+		return app + "-" + timer + "-timers"
 	}
-	return t.ID + "-" + t.States[state] + "-changelog"
+	return app + "-" + state + "-changelog"
 }
 
 // Source is the topic a record comes from: an input, or the changelog of the timer that fires.

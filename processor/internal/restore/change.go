@@ -1,0 +1,193 @@
+package restore
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/penstock/penstock/processor/internal/broker"
+	"github.com/penstock/penstock/processor/internal/task"
+	"github.com/penstock/penstock/processor/internal/topology"
+	"github.com/penstock/penstock/statestore"
+)
+
+// An application may change between two runs: a state, a timer or an input is added or dropped. What it was when it last
+// committed stands in the mark of each partition's offsets (R6). A task of the new application takes over like this:
+//
+//   - an added state begins empty. Its changelog must be empty too: what it holds is of an earlier time, when a state had
+//     that name, and would come back to life;
+//   - a dropped state's changelog is left alone; its values in the local store are deleted;
+//   - an added input begins where a new application's would;
+//   - a dropped input's committed offset is left alone. Where the input comes back, it goes on from there.
+//
+// Then the offsets are committed again with the mark of the new application, before its first transaction: a changelog that
+// is lost from here on is missed.
+
+// history is what the marks of one partition's offsets say.
+type history []Mark
+
+func (h history) hadState(name string) bool {
+	return slices.ContainsFunc(h, func(m Mark) bool { return m.HadState(name) })
+}
+
+func (h history) hadInput(topic string) bool {
+	return slices.ContainsFunc(h, func(m Mark) bool { return m.hadInput(topic) })
+}
+
+// inputs returns the offsets to go on from, with their mark. It commits those that are new to the application, and all
+// where the application has changed.
+func (r *run) inputs(ctx context.Context) ([]int64, Mark, error) {
+	committed := make([]broker.Committed, len(r.Inputs))
+	var h history
+	for i, topic := range r.Inputs {
+		var err error
+		if committed[i], err = r.committed(ctx, topic); err != nil {
+			return nil, Mark{}, err
+		}
+		if committed[i].Offset < 0 {
+			continue
+		}
+		m, err := r.checkMark(topic, committed[i])
+		if err != nil {
+			return nil, m, err
+		}
+		h = append(h, m)
+	}
+	incarnation := 1
+	for _, m := range h {
+		incarnation = max(incarnation, m.Incarnation)
+	}
+	mark := r.Mark(incarnation)
+	if err := r.checkAdded(ctx, h); err != nil {
+		return nil, mark, err
+	}
+	offsets := make([]int64, len(r.Inputs))
+	var list []broker.Offset
+	changed := false
+	for i, topic := range r.Inputs {
+		o := broker.Offset{Topic: topic, Partition: r.partition, Offset: committed[i].Offset, Metadata: mark.String()}
+		var err error
+		if o.Offset >= 0 {
+			offsets[i], err = r.reachable(ctx, topic, o.Offset)
+		} else {
+			o.Offset, err = r.first(ctx, topic, h)
+			offsets[i] = o.Offset
+		}
+		if err != nil {
+			return nil, mark, err
+		}
+		changed = changed || committed[i].Offset < 0 || committed[i].Metadata != o.Metadata
+		list = append(list, o)
+	}
+	if !changed {
+		return offsets, mark, nil
+	}
+	r.tell(h)
+	// Nobody else commits for the partition: this member owns it, and no transaction on its offsets was open (R5).
+	err := r.retry(ctx, "commit the first offset", func() error { return r.Cluster.Commit(ctx, r.Membership(), list) })
+	return offsets, mark, err
+}
+
+// checkAdded refuses a state that is new to the application, but whose changelog is not.
+func (r *run) checkAdded(ctx context.Context, h history) error {
+	for state, changelog := range r.Changelogs {
+		if len(h) == 0 || h.hadState(r.States[state]) {
+			continue
+		}
+		b, err := r.bounds(ctx, changelog)
+		if err != nil {
+			return err
+		}
+		if b.HW > 0 {
+			return &MismatchError{fmt.Sprintf("application %s last ran without state %q, but changelog %s partition %d holds records up to offset %d, of an earlier time: they would come back to life. Delete the topic to begin with an empty state, or use another --app",
+				r.App, r.States[state], changelog.Name, r.partition, b.HW)}
+		}
+	}
+	return nil
+}
+
+// first is where an input without a committed offset begins.
+func (r *run) first(ctx context.Context, topic broker.Topic, h history) (int64, error) {
+	if len(h) == 0 || h.hadInput(topic.Name) {
+		for state, changelog := range r.Changelogs {
+			b, err := r.bounds(ctx, changelog)
+			if err != nil {
+				return 0, err
+			}
+			if b.HW > 0 {
+				return 0, &MismatchError{fmt.Sprintf("group %s has no committed offset for topic %s partition %d, but changelog %s holds records up to offset %d: the offset expired or was deleted, or the input has another name than before; state %q would be summed twice. Run penstock reset, or use another --app",
+					r.App, topic.Name, r.partition, changelog.Name, b.HW, r.States[state])}
+			}
+		}
+	}
+	b, err := r.bounds(ctx, topic)
+	if r.FromEnd {
+		return b.LSO, err
+	}
+	return b.Start, err
+}
+
+// tell says what was added and dropped.
+func (r *run) tell(h history) {
+	if len(h) == 0 {
+		return
+	}
+	for _, s := range r.States {
+		if !h.hadState(s) {
+			r.log.Warn("a state is new to the application: it begins empty", "state", s)
+		}
+	}
+	for _, t := range r.Inputs {
+		if !h.hadInput(t.Name) {
+			r.log.Warn("an input is new to the application", "topic", t.Name)
+		}
+	}
+	for _, m := range h {
+		for _, s := range m.States {
+			if !slices.Contains(r.States, s) {
+				r.log.Warn("a state is no longer part of the application: its changelog is left alone", "state", s, "topic", topology.Changelog(r.App, s))
+			}
+		}
+		for _, t := range m.Topics {
+			if !slices.ContainsFunc(r.Inputs, func(in broker.Topic) bool { return in.Name == t }) {
+				r.log.Warn("an input is no longer part of the application: its committed offset is left alone", "topic", t)
+			}
+		}
+		return // the marks of one partition differ only where an input came back
+	}
+}
+
+// carry makes local state of an older form of the application that of the present one, where they differ by inputs and by
+// states that were added or dropped. It reports whether it could; nothing is read again then but what was added.
+func (r *run) carry(at *task.Position, want task.Identity) (bool, error) {
+	have := at.Identity
+	if len(have.States) != len(have.ChangelogIDs) || len(have.States) != len(at.Changelogs) {
+		return false, nil
+	}
+	same := have
+	same.InputIDs, same.States, same.ChangelogIDs = want.InputIDs, want.States, want.ChangelogIDs
+	if !same.Equal(want) {
+		return false, nil
+	}
+	var b statestore.Batch
+	next := task.Position{Identity: want, Time: at.Time, Inputs: at.Inputs, Changelogs: make([]int64, len(want.States))}
+	for i, s := range want.States {
+		was := slices.Index(have.States, s)
+		if was < 0 {
+			b.DeleteRange(task.StateRange(r.partition, s))
+			continue
+		}
+		if have.ChangelogIDs[was] != want.ChangelogIDs[i] {
+			return false, nil
+		}
+		next.Changelogs[i] = at.Changelogs[was]
+	}
+	for _, s := range have.States {
+		if !slices.Contains(want.States, s) {
+			b.DeleteRange(task.StateRange(r.partition, s))
+		}
+	}
+	task.WritePosition(&b, r.partition, next)
+	*at = next
+	return true, r.Store.Apply(&b)
+}
