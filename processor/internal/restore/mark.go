@@ -40,7 +40,9 @@ func (m Mark) HadState(name string) bool { return !m.named() || slices.Contains(
 
 func (m Mark) hadInput(topic string) bool { return !m.named() || slices.Contains(m.Topics, topic) }
 
-func (m Mark) named() bool { return len(m.Topics) == len(m.Inputs) && len(m.States) == len(m.Changelogs) }
+func (m Mark) named() bool {
+	return len(m.Topics) == len(m.Inputs) && len(m.States) == len(m.Changelogs)
+}
 
 // Mark is that of an incarnation.
 func (c Config) Mark(incarnation int) Mark {

@@ -204,7 +204,7 @@ func (c Config) Have(partition int32) int64 {
 		return 0
 	}
 	r := run{Config: c}
-	if r.unusable(at, c.Identity(at.Identity.Incarnation)) != "" {
+	if !at.Identity.Equal(c.Identity(at.Identity.Incarnation)) || r.unusable(at) != "" {
 		return 0
 	}
 	sum := int64(1)
