@@ -51,6 +51,13 @@ func TestImportsPointOneWay(t *testing.T) {
 	}
 }
 
+// The vocabulary stays small enough to be read at once.
+func TestThePackagesPageFitsOnTwoScreens(t *testing.T) {
+	out, err := exec.Command("go", "doc", module+"processor").CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	require.Less(t, strings.Count(string(out), "\n"), 2*50)
+}
+
 func imports(t *testing.T, pkg string, flags ...string) []string {
 	t.Helper()
 	return strings.Fields(list(t, module+pkg, "{{.ImportPath}}", flags...))

@@ -92,7 +92,10 @@ func TestARegistryThatDoesNotAnswerRejectsNothing(t *testing.T) {
 	reg, client := fake(t)
 	c := orders(t, client)
 	reg.SeedSchema("orders-value", 9, 9, sr.Schema{Schema: orderV1, Type: sr.TypeAvro})
-	reg.Intercept(func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(http.StatusServiceUnavailable); return true })
+	reg.Intercept(func(w http.ResponseWriter, _ *http.Request) bool {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return true
+	})
 	_, err := c.Decode(append(binary.BigEndian.AppendUint32([]byte{0}, 9), "\x02a"...))
 	require.ErrorIs(t, err, codec.ErrUnavailable)
 

@@ -25,7 +25,7 @@
 //	getKeyValueStore(name).get(key)      StateValue; State and Timers for all keys
 //	a changelog as an output topic       Changelog
 //	close                                not needed
-//	(none)                               Commit, Abort, Flush, Crash, CrashAndWipe, DeadLetters, LimitCache
+//	(none)                               Commit, Abort, Flush, Crash, CrashAndWipe, Restart, DeadLetters, LimitCache
 package processortest
 
 import (
@@ -68,6 +68,7 @@ type Driver struct {
 	pending    []task.Effect       // of the open transaction
 	offsets    []int64             // committed, by input
 	known      task.Identity
+	kept       kept // of earlier forms of the application
 	cache      int
 }
 
