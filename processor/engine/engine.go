@@ -161,6 +161,9 @@ func (e *engine) process(ctx context.Context, cluster *broker.Cluster, ts topics
 		Session: broker.SessionConfig{TransactionTimeout: e.cfg.TransactionTimeout, Inputs: ts.inputs,
 			Direct: append([]broker.Topic{ts.deadLetters}, ts.changelogs...), Linger: linger, BatchBytes: ts.batchBytes},
 	}
+	if n := len(wcfg.Restore.MarkFor(1)); n > markBytes {
+		return fmt.Errorf("application %s has too many or too long names of states and inputs: the mark in its offsets would have %d bytes, and brokers take %d", e.topo.ID, n, markBytes)
+	}
 	workers, err := e.openWorkers(ctx, wcfg, cluster)
 	if err != nil {
 		return err
@@ -209,6 +212,9 @@ func (e *engine) process(ctx context.Context, cluster *broker.Cluster, ts topics
 	})
 	return run.Wait()
 }
+
+// markBytes bounds the metadata of an offset, as brokers do by default (offset.metadata.max.bytes): some 50 states.
+const markBytes = 4096
 
 // linger is how long a record waits for others of its batch. A commit's flush ends the wait.
 const linger = 5 * time.Millisecond

@@ -34,6 +34,16 @@ func (h history) hadInput(topic string) bool {
 	return slices.ContainsFunc(h, func(m Mark) bool { return m.hadInput(topic) })
 }
 
+// names are those of all marks, each once.
+func (h history) names(of func(Mark) []string) []string {
+	var all []string
+	for _, m := range h {
+		all = append(all, of(m)...)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
 // inputs returns the offsets to go on from, with their mark. It commits those that are new to the application, and all
 // where the application has changed.
 func (r *run) inputs(ctx context.Context) ([]int64, Mark, error) {
@@ -142,18 +152,15 @@ func (r *run) tell(h history) {
 			r.log.Warn("an input is new to the application", "topic", t.Name)
 		}
 	}
-	for _, m := range h {
-		for _, s := range m.States {
-			if !slices.Contains(r.States, s) {
-				r.log.Warn("a state is no longer part of the application: its changelog is left alone", "state", s, "topic", topology.Changelog(r.App, s))
-			}
+	for _, s := range h.names(func(m Mark) []string { return m.States }) {
+		if !slices.Contains(r.States, s) {
+			r.log.Warn("a state is no longer part of the application: its changelog is left alone", "state", s, "topic", topology.Changelog(r.App, s))
 		}
-		for _, t := range m.Topics {
-			if !slices.ContainsFunc(r.Inputs, func(in broker.Topic) bool { return in.Name == t }) {
-				r.log.Warn("an input is no longer part of the application: its committed offset is left alone", "topic", t)
-			}
+	}
+	for _, t := range h.names(func(m Mark) []string { return m.Topics }) {
+		if !slices.ContainsFunc(r.Inputs, func(in broker.Topic) bool { return in.Name == t }) {
+			r.log.Warn("an input is no longer part of the application: its committed offset is left alone", "topic", t)
 		}
-		return // the marks of one partition differ only where an input came back
 	}
 }
 
