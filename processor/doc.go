@@ -44,5 +44,7 @@
 // A program shows how it fares by engine.Monitor (probes, metrics). deploy/OPERATING.md says what to look at, and what to do
 // when a state is added, a codec changes or a topic is renamed.
 //
+// What others may know of the state, internal/query answers: committed values alone, from the process that owns the key.
+//
 // Nothing in this package starts a goroutine, reads a clock, or knows Kafka or a disk.
 package processor

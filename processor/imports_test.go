@@ -34,6 +34,7 @@ func TestImportsPointOneWay(t *testing.T) {
 		"processor/internal/task":     {client, admin, pebble, module + "processor/internal/broker", module + "processor/internal/worker"},
 		"processor/internal/broker":   {pebble, module + "processor/internal/task", module + "statestore"},
 		"processor/internal/worker":   {pebble, module + "processor/internal/member", module + "processor/engine"},
+		"processor/internal/query":    {pebble, module + "processor/engine"},
 		"processor/internal/member":   {pebble, module + "processor/internal/task", module + "processor/internal/worker", module + "statestore"},
 	} {
 		deps := imports(t, pkg, "-deps")

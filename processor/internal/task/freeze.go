@@ -113,6 +113,10 @@ func (t *Task) Freeze(b *statestore.Batch, identity Identity) uint64 {
 			}
 			e.stored = e.exists
 		}
+		if len(tb.freezing) == 0 {
+			tb.freezing, tb.dirty = tb.dirty, tb.freezing
+			continue
+		}
 		tb.freezing = append(tb.freezing, tb.dirty...)
 		clear(tb.dirty)
 		tb.dirty = tb.dirty[:0]
@@ -129,8 +133,11 @@ func (t *Task) Position(identity Identity) Position {
 // Applied tells the task that the store answers with the values of a freeze and all before it.
 func (t *Task) Applied(seq uint64) {
 	t.appliedSeq = max(t.appliedSeq, seq)
-	for _, tb := range t.tables {
-		tb.freezing = slices.DeleteFunc(tb.freezing, func(e *entry) bool { return e.frozen <= t.appliedSeq })
+	if t.appliedSeq == t.freezeSeq {
+		for _, tb := range t.tables {
+			clear(tb.freezing)
+			tb.freezing = tb.freezing[:0]
+		}
 	}
 	t.evict()
 }

@@ -21,7 +21,7 @@ type table struct {
 
 	touched []*entry // changed in this transaction
 	dirty   []*entry // committed but not yet frozen
-	// freezing are those of freezes that are not applied yet, and others; entry.frozen tells.
+	// freezing are entries of the last freezes, until all are applied; entry.frozen tells whether the entry's own is.
 	freezing []*entry
 
 	due *deadlines // of a timer's table: its index; else nil
