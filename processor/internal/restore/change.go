@@ -164,37 +164,33 @@ func (r *run) tell(h history) {
 	}
 }
 
-// carry makes local state of an older form of the application that of the present one, where they differ by inputs and by
-// states that were added or dropped. It reports whether it could; nothing is read again then but what was added.
-func (r *run) carry(at *task.Position, want task.Identity) (bool, error) {
+// carried returns the position that local state of an older form of the application has in the present one, where they
+// differ by inputs and by states that were added or dropped, and adds to b what makes the state so. Nothing needs to be read
+// again then.
+func carried(partition int32, at task.Position, want task.Identity, b *statestore.Batch) (next task.Position, ok bool) {
 	have := at.Identity
-	if len(have.States) != len(have.ChangelogIDs) || len(have.States) != len(at.Changelogs) {
-		return false, nil
-	}
 	same := have
 	same.InputIDs, same.States, same.ChangelogIDs = want.InputIDs, want.States, want.ChangelogIDs
-	if !same.Equal(want) {
-		return false, nil
+	if !same.Equal(want) || len(have.States) != len(have.ChangelogIDs) || len(have.States) != len(at.Changelogs) {
+		return next, false
 	}
-	var b statestore.Batch
-	next := task.Position{Identity: want, Time: at.Time, Inputs: at.Inputs, Changelogs: make([]int64, len(want.States))}
+	next = task.Position{Identity: want, Time: at.Time, Inputs: at.Inputs, Changelogs: make([]int64, len(want.States))}
 	for i, s := range want.States {
 		was := slices.Index(have.States, s)
 		if was < 0 {
-			b.DeleteRange(task.StateRange(r.partition, s))
+			b.DeleteRange(task.StateRange(partition, s))
 			continue
 		}
 		if have.ChangelogIDs[was] != want.ChangelogIDs[i] {
-			return false, nil
+			return next, false
 		}
 		next.Changelogs[i] = at.Changelogs[was]
 	}
 	for _, s := range have.States {
 		if !slices.Contains(want.States, s) {
-			b.DeleteRange(task.StateRange(r.partition, s))
+			b.DeleteRange(task.StateRange(partition, s))
 		}
 	}
-	task.WritePosition(&b, r.partition, next)
-	*at = next
-	return true, r.Store.Apply(&b)
+	task.WritePosition(b, partition, next)
+	return next, true
 }

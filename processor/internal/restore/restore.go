@@ -151,15 +151,16 @@ func (r *run) local(ctx context.Context, want task.Identity) (task.Position, err
 		return none, nil
 	}
 	if !at.Identity.Equal(want) {
-		was := at.Identity
-		carried, err := r.carry(&at, want)
-		if err != nil {
-			return none, err
-		}
-		if !carried {
-			r.log.Warn("local state is wiped and restored", "why", fmt.Sprintf("it belongs to %+v, not to %+v", was, want))
+		var b statestore.Batch
+		next, ok := carried(r.partition, at, want, &b)
+		if !ok {
+			r.log.Warn("local state is wiped and restored", "why", fmt.Sprintf("it belongs to %+v, not to %+v", at.Identity, want))
 			return none, r.wipe()
 		}
+		if err := r.Store.Apply(&b); err != nil {
+			return none, err
+		}
+		at = next
 	}
 	if why := r.unusable(at); why != "" {
 		r.log.Warn("local state is wiped and restored", "why", why)
@@ -203,8 +204,14 @@ func (c Config) Have(partition int32) int64 {
 	if err != nil || !ok {
 		return 0
 	}
+	if want := c.Identity(at.Identity.Incarnation); !at.Identity.Equal(want) {
+		var unused statestore.Batch
+		if at, ok = carried(partition, at, want, &unused); !ok {
+			return 0
+		}
+	}
 	r := run{Config: c}
-	if !at.Identity.Equal(c.Identity(at.Identity.Incarnation)) || r.unusable(at) != "" {
+	if r.unusable(at) != "" {
 		return 0
 	}
 	sum := int64(1)
