@@ -41,9 +41,9 @@ gosec: ## security faults in the sources
 vulncheck: ## known faults of what is linked in; needs vuln.go.dev, or GOVULNDB that names a mirror
 	$(GO) run $(GOVULNCHECK) ./...
 
-sbom: ## dist/penstock.cdx.json, the bill of materials of the program (CycloneDX)
+sbom: build ## dist/penstock.cdx.json, the bill of materials of what is linked into bin/penstock (CycloneDX)
 	@mkdir -p dist
-	$(GO) run $(CYCLONEDX) app -json -licenses -main cmd/penstock -output dist/penstock.cdx.json .
+	$(GO) run $(CYCLONEDX) bin -json -licenses -version $(VERSION) -output dist/penstock.cdx.json bin/penstock
 
 fmt: ## format the sources
 	gofmt -w .
