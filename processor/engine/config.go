@@ -15,6 +15,7 @@ import (
 	"github.com/penstock/penstock/processor/internal/reset"
 	"github.com/penstock/penstock/processor/internal/statedir"
 	"github.com/penstock/penstock/processor/internal/worker"
+	"github.com/penstock/penstock/statestore/pebblestore"
 	"github.com/twmb/franz-go/pkg/sasl"
 )
 
@@ -78,8 +79,18 @@ type Config struct {
 	// https://host:port. Without it they cannot answer for this one's partitions.
 	Advertise string
 
-	step      func(worker.Step) error // a test's; see worker.Config
-	resetStep func(reset.Step) error  // a test's; see reset.Config
+	seams
+}
+
+// seams are a test's ways into an engine; the zero value is everyone else's.
+type seams struct {
+	step      func(worker.Step) error // see worker.Config
+	resetStep func(reset.Step) error  // see reset.Config
+	// openStore opens the store elsewhere than in the state directory.
+	openStore func(pebblestore.Options) (*pebblestore.Store, error)
+	// flushInterval is how long committed state waits for the store at most, and then to be durable there.
+	flushInterval time.Duration
+	readBytes     int32 // see restore.Config
 }
 
 // Guarantee is how often a record takes effect.

@@ -3,6 +3,7 @@ package engine_test
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -33,6 +34,10 @@ func TestMain(m *testing.M) {
 	if os.Getenv(envBrokers) != "" {
 		die()
 	}
+	flag.Parse()
+	if err := flag.Set("test.parallel", "16"); err != nil { // they wait more than they compute
+		panic(err)
+	}
 	goleak.VerifyTestMain(m)
 }
 
@@ -62,7 +67,7 @@ func TestKilledAtEveryStepOfACommit(t *testing.T) {
 		t.Run(fmt.Sprintf("wiped=%v", wipe), func(t *testing.T) {
 			w := newWorld(t)
 			dir := t.TempDir()
-			for step := range worker.Steps {
+			for step := range worker.CommitSteps {
 				if worker.Step(step) == worker.Frozen {
 					continue // a batch leaves after seconds only
 				}
@@ -111,7 +116,7 @@ func (w *world) feed(n int, every time.Duration) (stop func()) {
 // R3: an error at any step of a commit is a normal path: the client is replaced, the process goes on, nothing is lost or
 // doubled.
 func TestAnErrorAtAnyStepOfACommitIsRecovered(t *testing.T) {
-	for step := range worker.Steps {
+	for step := range worker.CommitSteps {
 		t.Run(worker.Step(step).String(), func(t *testing.T) {
 			w := newWorld(t)
 			var commits atomic.Int64
@@ -135,7 +140,7 @@ func TestAnErrorAtAnyStepOfACommitIsRecovered(t *testing.T) {
 // At least once: after any error nothing is lost, though something may be there twice. The read ends when every session
 // has as many updates as transactions, or fails.
 func TestAtLeastOnceLosesNothing(t *testing.T) {
-	for step := range worker.Steps {
+	for step := range worker.CommitSteps {
 		t.Run(worker.Step(step).String(), func(t *testing.T) {
 			w := newWorld(t)
 			var commits atomic.Int64

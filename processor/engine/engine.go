@@ -109,7 +109,7 @@ func (e *engine) run(ctx context.Context) error {
 		return err
 	}
 	defer cluster.Close()
-	store, err := pebblestore.Open(e.dir.StorePath(), pebblestore.Options{MemoryBytes: e.cfg.MemoryBytes / 2, Logger: e.cfg.Logger})
+	store, err := e.openStore()
 	if err != nil {
 		return fmt.Errorf("open the store in %s: %w", e.dir.StorePath(), err)
 	}
@@ -120,6 +120,14 @@ func (e *engine) run(ctx context.Context) error {
 		err = closeErr
 	}
 	return err
+}
+
+func (e *engine) openStore() (*pebblestore.Store, error) {
+	o := pebblestore.Options{MemoryBytes: e.cfg.MemoryBytes / 2, Logger: e.cfg.Logger}
+	if e.cfg.openStore != nil {
+		return e.cfg.openStore(o)
+	}
+	return pebblestore.Open(e.dir.StorePath(), o)
 }
 
 // start reaches the brokers and checks the topics (R10).
@@ -149,15 +157,15 @@ func (e *engine) process(ctx context.Context, cluster *broker.Cluster, ts topics
 	var group *member.Group
 	joined := make(chan struct{})
 	membership := func() broker.Membership { <-joined; return group.Membership() }
-	flusher := worker.NewFlusher(store, e.counters, e.cfg.Logger)
+	flusher := worker.NewFlusher(store, e.counters, e.cfg.flushInterval, e.cfg.Logger)
 	wcfg := worker.Config{
 		Topology: e.topo, Cluster: cluster, Flusher: flusher, Limits: ts.limits(), BadInput: task.BadInput(e.cfg.BadInput),
 		CacheBytes: int(e.cfg.MemoryBytes/2) / e.cfg.Workers, CommitInterval: e.cfg.CommitInterval,
 		Membership: membership, Epoch: func(p int32) uint64 { <-joined; return group.Epoch(p) },
-		Logger: e.cfg.Logger, Counters: e.counters, Monitor: e.monitor, Ready: e.cfg.Ready, Step: e.cfg.step,
+		Logger: e.cfg.Logger, Counters: e.counters, Monitor: e.monitor, Ready: e.cfg.Ready, Step: e.cfg.step, FreezeInterval: e.cfg.flushInterval,
 		Restore: restore.Config{App: e.topo.ID, States: e.topo.States, ClusterID: clusterID, Cluster: cluster,
 			Inputs: ts.inputs, Changelogs: ts.changelogs, Store: store, FromEnd: e.cfg.From == FromEnd,
-			Logger: e.cfg.Logger, Membership: membership},
+			Logger: e.cfg.Logger, Membership: membership, ReadBytes: e.cfg.readBytes, BatchRecords: int(e.cfg.readBytes / 64)},
 		Session: broker.SessionConfig{TransactionTimeout: e.cfg.TransactionTimeout, Inputs: ts.inputs,
 			Direct: append([]broker.Topic{ts.deadLetters}, ts.changelogs...), Linger: linger, BatchBytes: ts.batchBytes},
 	}

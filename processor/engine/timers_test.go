@@ -133,7 +133,7 @@ func TestKilledAtTheDeadline(t *testing.T) {
 	}
 	const idle = 3 * time.Second
 	for _, wipe := range []bool{false, true} {
-		for step := range worker.Steps {
+		for step := range worker.CommitSteps {
 			if worker.Step(step) == worker.Frozen {
 				continue // a batch leaves after seconds only
 			}
@@ -170,7 +170,7 @@ func TestKilledAtTheDeadline(t *testing.T) {
 
 // R3: an error at any step of a commit is a normal path for timers too.
 func TestTimersSurviveAnErrorAtAnyStepOfACommit(t *testing.T) {
-	for step := range worker.Steps {
+	for step := range worker.CommitSteps {
 		t.Run(worker.Step(step).String(), func(t *testing.T) {
 			w := newWorld(t)
 			var commits atomic.Int64

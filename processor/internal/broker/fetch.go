@@ -20,15 +20,16 @@ type Reader struct {
 	leader       int32
 	decompressor kgo.Decompressor
 	MaxWait      time.Duration // how long the broker may wait for data
+	MaxBytes     int32         // of one fetch, about
 }
 
-// fetchBytes bounds one raw fetch.
+// fetchBytes bounds one raw fetch, unless its reader says less.
 const fetchBytes = 8 << 20
 
 // Reader makes a reader of a partition.
 func (c *Cluster) Reader(topic Topic, partition int32) *Reader {
 	return &Reader{cluster: c, topic: topic, partition: partition, leader: -1,
-		decompressor: kgo.DefaultDecompressor(), MaxWait: 250 * time.Millisecond}
+		decompressor: kgo.DefaultDecompressor(), MaxWait: 250 * time.Millisecond, MaxBytes: fetchBytes}
 }
 
 // Fetched is one answer.
@@ -67,13 +68,13 @@ func (r *Reader) fetch(ctx context.Context, offset int64) (Fetched, error) {
 	}
 	req := kmsg.NewPtrFetchRequest()
 	req.MaxWaitMillis = int32(r.MaxWait.Milliseconds())
-	req.MinBytes, req.MaxBytes = 1, fetchBytes
+	req.MinBytes, req.MaxBytes = 1, r.MaxBytes
 	req.IsolationLevel = 1
 	req.SessionEpoch = -1
 	t := kmsg.NewFetchRequestTopic()
 	t.Topic, t.TopicID = r.topic.Name, topicID(r.topic.ID)
 	p := kmsg.NewFetchRequestTopicPartition()
-	p.Partition, p.FetchOffset, p.PartitionMaxBytes = r.partition, offset, fetchBytes
+	p.Partition, p.FetchOffset, p.PartitionMaxBytes = r.partition, offset, r.MaxBytes
 	p.CurrentLeaderEpoch = -1
 	t.Partitions = append(t.Partitions, p)
 	req.Topics = append(req.Topics, t)

@@ -29,6 +29,11 @@ type Config struct {
 	Logger     *slog.Logger
 	// Progress is told how far a restore is. May be nil.
 	Progress func(telemetry.Restore)
+	// Read is called after each read of a changelog; its error is the restore's. May be nil.
+	Read func() error
+	// Of one read and of one batch for the store. Default: 8 MiB, and 64 Ki records.
+	ReadBytes    int32
+	BatchRecords int
 	// Membership is who commits a first offset.
 	Membership func() broker.Membership
 }
@@ -240,6 +245,9 @@ func (r *run) changelog(ctx context.Context, state int, at *task.Position) error
 		return nil
 	}
 	reader := r.Cluster.Reader(topic, r.partition)
+	if r.ReadBytes > 0 {
+		reader.MaxBytes = r.ReadBytes
+	}
 	r.progress(state, next, bounds.HW, -1)
 	prefix := task.StatePrefix(r.partition, r.States[state])
 	var batch statestore.Batch
@@ -251,6 +259,11 @@ func (r *run) changelog(ctx context.Context, state int, at *task.Position) error
 			return err
 		}
 		r.progress(state, f.Next, bounds.HW, f.Bounds.LSO)
+		if r.Read != nil {
+			if err := r.Read(); err != nil {
+				return err
+			}
+		}
 		if f.Next == next {
 			if time.Since(progress) > reportAfter {
 				r.log.Warn("restore is held by an open transaction", "topic", topic.Name, "position", next, "target", bounds.HW, "last_stable_offset", f.Bounds.LSO)
@@ -283,7 +296,11 @@ func (r *run) changelog(ctx context.Context, state int, at *task.Position) error
 
 // apply writes a batch and the position it leads to, once it is large enough or the last.
 func (r *run) apply(ctx context.Context, batch *statestore.Batch, at task.Position, last bool) error {
-	if batch.Len() < batchRecords && !last {
+	limit := batchRecords
+	if r.BatchRecords > 0 {
+		limit = r.BatchRecords
+	}
+	if batch.Len() < limit && !last {
 		return nil
 	}
 	at.Time = time.Now().UnixMilli()

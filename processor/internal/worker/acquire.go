@@ -29,13 +29,24 @@ func (w *Worker) acquire(ctx context.Context, partition int32, epoch uint64) {
 	go func() {
 		defer close(r.done)
 		defer cancel()
-		result, err := restore.Task(ctx, w.restoreConfig(partition), partition)
+		result, err := w.restore(ctx, partition)
 		var timers *task.Timers
 		if err == nil {
 			timers, err = task.ReadTimers(w.cfg.Restore.Store, w.cfg.Topology, partition)
 		}
 		w.inbox.put(restored{r, result, timers, err})
 	}()
+}
+
+func (w *Worker) restore(ctx context.Context, partition int32) (restore.Result, error) {
+	if err := w.step(Acquired); err != nil {
+		return restore.Result{}, err
+	}
+	result, err := restore.Task(ctx, w.restoreConfig(partition), partition)
+	if err == nil {
+		err = w.step(Restored)
+	}
+	return result, err
 }
 
 // restored opens a task whose state is complete.
@@ -64,7 +75,7 @@ func (w *Worker) restored(ctx context.Context, m restored) error {
 	if w.cfg.Ready != nil {
 		w.cfg.Ready(m.of.partition)
 	}
-	return nil
+	return w.step(Opened)
 }
 
 // shareCache gives each task an equal part of the budget.
@@ -108,15 +119,18 @@ func (w *Worker) release(ctx context.Context, m release) error {
 	if o == nil {
 		return nil
 	}
-	var err error
+	err := w.step(Releasing)
 	if w.open && o.task.Moved() {
-		if err = w.end(ctx, m.commit); err != nil {
+		if err == nil {
+			err = w.end(ctx, m.commit)
+		}
+		if err != nil {
 			w.cfg.Logger.Warn("transaction not committed at the release of a partition", "partition", m.partition, "error", err)
 			w.abort()
 		}
 	}
 	w.drop(m.partition)
-	return err
+	return errors.Join(err, w.step(Released))
 }
 
 // end commits or refuses to.

@@ -65,7 +65,7 @@ func (w *Worker) freezeDue(o *owned, debt int) bool {
 	switch dirty := o.task.Dirty(); {
 	case dirty == 0:
 		return age >= refreshInterval && w.cfg.Epoch(o.task.Partition()) == o.epoch && o.task.Refresh(time.Now().UnixMilli())
-	case dirty >= freezeEntries, debt >= freezeDebt, age >= freezeInterval:
+	case dirty >= freezeEntries, debt >= freezeDebt, age >= w.cfg.FreezeInterval:
 		return true
 	}
 	return o.task.CacheBytes() >= w.cfg.CacheBytes/len(w.tasks)

@@ -27,11 +27,12 @@ var batches = sync.Pool{New: func() any { return new(statestore.Batch) }}
 
 // Flusher writes frozen batches to the process's store, one at a time, and makes them durable now and then.
 type Flusher struct {
-	store statestore.Store
-	log   *slog.Logger
-	count *Counters
-	queue chan job
-	full  atomic.Bool // the disk is
+	store    statestore.Store
+	log      *slog.Logger
+	interval time.Duration // between two times of making it durable
+	count    *Counters
+	queue    chan job
+	full     atomic.Bool // the disk is
 
 	mu      sync.Mutex // Apply and the counts below
 	debt    int        // changelog records in the store but not durable
@@ -44,9 +45,13 @@ type job struct {
 	done   func(error)
 }
 
-// NewFlusher makes a flusher. Run must be running for Later to make progress.
-func NewFlusher(store statestore.Store, count *Counters, log *slog.Logger) *Flusher {
-	return &Flusher{store: store, log: log, count: count, queue: make(chan job, 64), durable: time.Now()}
+// NewFlusher makes a flusher that makes what it wrote durable at least every interval, by default 30 s. Run must be
+// running for later to make progress.
+func NewFlusher(store statestore.Store, count *Counters, interval time.Duration, log *slog.Logger) *Flusher {
+	if interval == 0 {
+		interval = durableInterval
+	}
+	return &Flusher{store: store, log: log, count: count, interval: interval, queue: make(chan job, 64), durable: time.Now()}
 }
 
 // Run writes batches until ctx is done, and then those still queued.
@@ -106,7 +111,7 @@ func (f *Flusher) Now(b frozen) error {
 	f.count.FlushedEntries.Add(int64(b.batch.Len()))
 	batches.Put(b.batch)
 	f.debt += b.debt
-	if f.debt < durableDebt && time.Since(f.durable) < durableInterval {
+	if f.debt < durableDebt && time.Since(f.durable) < f.interval {
 		return nil
 	}
 	err := f.store.Flush()

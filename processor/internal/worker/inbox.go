@@ -151,7 +151,10 @@ func (w *Worker) answerOne(ctx context.Context, item any) error {
 		return w.restored(ctx, m)
 	case applied:
 		if w.tasks[m.owned.task.Partition()] == m.owned {
-			return m.owned.settle()
+			if err := m.owned.settle(); err != nil {
+				return err
+			}
+			return w.step(Applied)
 		}
 	}
 	return nil

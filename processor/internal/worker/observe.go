@@ -22,6 +22,7 @@ func (w *Worker) placed(r *topology.Record) {
 func (w *Worker) restoreConfig(partition int32) restore.Config {
 	c := w.cfg.Restore
 	c.Progress = func(r telemetry.Restore) { w.cfg.Monitor.Restoring(partition, r) }
+	c.Read = func() error { return w.step(ReadBack) }
 	return c
 }
 

@@ -77,6 +77,9 @@ func (w *Worker) onRecord(ctx context.Context) func(*topology.Record, bool) erro
 		if control {
 			return w.pass(ctx, o, r)
 		}
+		if err := w.step(Polled); err != nil {
+			return err
+		}
 		err := w.stepRecord(ctx, o, r)
 		var gap *task.GapError
 		if errors.As(err, &gap) {
@@ -87,6 +90,9 @@ func (w *Worker) onRecord(ctx context.Context) func(*topology.Record, bool) erro
 		}
 		if err != nil {
 			return w.stepFailed(err)
+		}
+		if err := w.step(Stepped); err != nil {
+			return err
 		}
 		w.gathered(o)
 		w.placed(r)

@@ -10,7 +10,7 @@ func (w *Worker) produce() error {
 	for _, o := range w.tasks {
 		w.produceOf(o)
 	}
-	return nil
+	return w.step(Produced)
 }
 
 // produceEvery is how many effects are handed to the client at a time: while they are in the processor's cache.

@@ -38,8 +38,10 @@ type Config struct {
 	Monitor        *telemetry.Monitor // may be nil
 	// Ready is called when a task begins to run.
 	Ready func(partition int32)
-	// Step is called after each step of a commit; a test stops the worker there by an error. May be nil.
+	// Step is called at each step, of a restore on its own goroutine; a test stops the worker there by an error. May be nil.
 	Step func(Step) error
+	// FreezeInterval is how long dirty entries wait for the store at most. Default: 10 s.
+	FreezeInterval time.Duration
 }
 
 // Counters are shared by all workers of a process.
@@ -109,6 +111,9 @@ type owned struct {
 
 // New makes a worker.
 func New(cfg Config) *Worker {
+	if cfg.FreezeInterval == 0 {
+		cfg.FreezeInterval = freezeInterval
+	}
 	return &Worker{cfg: cfg, sent: sent{outputs: make([]int64, len(cfg.Topology.Outputs))}, tasks: map[int32]*owned{}, restores: map[int32]*restoring{}, placement: broker.NewPlacement()}
 }
 
@@ -199,31 +204,3 @@ func (w *Worker) hold(ctx context.Context) error {
 	}
 	return w.pause(ctx, stuffedPoll)
 }
-
-func (w *Worker) step(s Step) error {
-	if w.cfg.Step == nil {
-		return nil
-	}
-	return w.cfg.Step(s)
-}
-
-// Step is a point of a commit.
-type Step int
-
-// The steps of a commit, in order.
-const (
-	Prepared     Step = iota // changelog records are handed to the client
-	Flushed                  // all records are acknowledged
-	OffsetsAdded             // the offsets are in the transaction
-	Ended                    // the broker confirmed the commit
-	Kept                     // the overlay is in the cache
-	Frozen                   // a batch left for the store
-	numSteps
-)
-
-var stepNames = [numSteps]string{"prepared", "flushed", "offsets-added", "ended", "kept", "frozen"}
-
-func (s Step) String() string { return stepNames[s] }
-
-// Steps is how many there are.
-const Steps = int(numSteps)
