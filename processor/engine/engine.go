@@ -211,6 +211,7 @@ func (e *engine) process(ctx context.Context, cluster *broker.Cluster, ts topics
 		err := group.Watch(soft)
 		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 		defer cancel()
+		defer context.AfterFunc(stop, cut)() // Leave waits for commits, which wait for the brokers
 		group.Leave(stop, e.cfg.Stay)
 		cut()
 		if soft.Err() != nil {

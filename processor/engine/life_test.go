@@ -141,6 +141,13 @@ func (l *life) end() (disk *vfs.MemFS, crashed bool) {
 	return l.stop()
 }
 
+// lead sends transactions while a life lasts; see end.
+func (w *world) lead(l *life) (disk *vfs.MemFS, crashed bool) {
+	w.t.Helper()
+	defer w.feed(20, 5*time.Millisecond)()
+	return l.end()
+}
+
 // stop ends the engine, unless it crashes on its way out, and returns the disk that is left.
 func (l *life) stop() (disk *vfs.MemFS, crashed bool) {
 	l.t.Helper()

@@ -101,9 +101,7 @@ func sweep(t *testing.T, kind string, seed, depth int) map[string]int {
 		for try := range 3 { // a point on the way in may pass once in a life
 			w.send(300)
 			l := w.begin(window(), w.lifeConfig(), "a", disk, point{kind, nth}, rng)
-			feed := w.feed(20, 5*time.Millisecond)
-			left, crashed := l.end()
-			feed()
+			left, crashed := w.lead(l)
 			l.sound()
 			if !crashed {
 				disk = left
