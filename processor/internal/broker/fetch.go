@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -68,7 +69,9 @@ func (r *Reader) fetch(ctx context.Context, offset int64) (Fetched, error) {
 	}
 	req := kmsg.NewPtrFetchRequest()
 	req.MaxWaitMillis = int32(r.MaxWait.Milliseconds())
-	req.MinBytes, req.MaxBytes = 1, r.MaxBytes
+	// The partition's limit alone ends an answer: where the request's does, the embedded broker leaves out which of the
+	// records are aborted.
+	req.MinBytes, req.MaxBytes = 1, math.MaxInt32
 	req.IsolationLevel = 1
 	req.SessionEpoch = -1
 	t := kmsg.NewFetchRequestTopic()
