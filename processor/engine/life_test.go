@@ -43,18 +43,20 @@ type life struct {
 	mem   *vfs.MemFS
 
 	mu      sync.Mutex
-	seen    int  // how often point.kind happened
-	dead    bool // crashed
+	seen    int            // how often point.kind happened
+	counts  map[string]int // and every kind, since the beginning
+	dead    bool           // crashed
 	conns   map[net.Conn]bool
 	left    *vfs.MemFS // of the disk, after the crash
 	crashed chan struct{}
-	commits int
+	commits int           // since the point was set
 	lived   chan struct{} // closed at a number of commits without a crash
 
 	cancel context.CancelFunc
 	ended  chan struct{} // Run has returned
 	err    error         // of Run, once ended
-	took   atomic.Int64  // to stop, in nanoseconds
+	once   sync.Once
+	took   atomic.Int64 // to stop, in nanoseconds
 }
 
 var errDead = errors.New("the process is dead")
@@ -67,7 +69,7 @@ func (w *world) begin(app *processor.App, cfg engine.Config, name string, disk *
 	if disk == nil {
 		disk = vfs.NewCrashableMem()
 	}
-	l := &life{t: w.t, name: name, point: at, rng: rng, mem: disk, conns: map[net.Conn]bool{},
+	l := &life{t: w.t, name: name, point: at, rng: rng, mem: disk, conns: map[net.Conn]bool{}, counts: map[string]int{},
 		crashed: make(chan struct{}), lived: make(chan struct{}), ended: make(chan struct{})}
 	cfg.StateDir, cfg.Instance, cfg.Dial = w.t.TempDir(), name, l.dial
 	cfg.Logger = slog.New(slog.NewTextHandler(&l.log, nil))
@@ -98,6 +100,7 @@ func (l *life) event(kind string) error {
 	if l.dead {
 		return errDead
 	}
+	l.counts[kind]++
 	if kind != l.point.kind {
 		return nil
 	}
@@ -113,6 +116,13 @@ func (l *life) event(kind string) error {
 	return errDead
 }
 
+// passed is how often something happened.
+func (l *life) passed(kind string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.counts[kind]
+}
+
 func (l *life) step(s worker.Step) error {
 	err := l.event("step " + s.String())
 	if s != worker.Kept || err != nil {
@@ -126,9 +136,23 @@ func (l *life) step(s worker.Step) error {
 	return nil
 }
 
+// arm sets another point, to be counted from now on.
+func (l *life) arm(at point) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.point, l.seen, l.commits, l.lived = at, 0, 0, make(chan struct{})
+}
+
 // end waits for the crash. Where none comes within a number of commits the engine is stopped, and crashes on its way out,
 // or not.
 func (l *life) end() (disk *vfs.MemFS, crashed bool) {
+	l.t.Helper()
+	l.await()
+	return l.stop()
+}
+
+// await waits for the crash, or a number of commits.
+func (l *life) await() {
 	l.t.Helper()
 	select {
 	case <-l.crashed:
@@ -138,7 +162,6 @@ func (l *life) end() (disk *vfs.MemFS, crashed bool) {
 	case <-time.After(30 * time.Second):
 		require.Fail(l.t, "the engine makes no progress", "life of %s, to end at %v", l.name, l.point)
 	}
-	return l.stop()
 }
 
 // lead sends transactions while a life lasts; see end.
@@ -152,7 +175,7 @@ func (w *world) lead(l *life) (disk *vfs.MemFS, crashed bool) {
 func (l *life) stop() (disk *vfs.MemFS, crashed bool) {
 	l.t.Helper()
 	l.cancel()
-	l.t.Cleanup(l.inTime(time.Now()))
+	l.once.Do(func() { l.t.Cleanup(l.inTime(time.Now())) })
 	select {
 	case <-l.crashed:
 	case <-l.ended:

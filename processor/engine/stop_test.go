@@ -25,3 +25,18 @@ func TestStopsInTimeWithoutBrokers(t *testing.T) {
 		})
 	}
 }
+
+// Section 6: an engine stops in time while the group waits for a member that died, for a minute.
+func TestStopsWhileTheGroupWaits(t *testing.T) {
+	w := newWorld(t)
+	w.send(300)
+	cfg := w.lifeConfig()
+	cfg.SessionTimeout = time.Minute
+	rng := rand.New(rand.NewPCG(1, 1))
+	_, crashed := w.lead(w.begin(window(), cfg, "a", nil, point{"step kept", 3}, rng))
+	require.True(t, crashed)
+	b := w.begin(window(), cfg, "b", nil, point{}, rng)
+	require.Eventually(t, func() bool { return b.passed("after JoinGroup") > 0 }, 20*time.Second, time.Millisecond)
+	b.stop()
+	require.Zero(t, b.passed("after SyncGroup"), "the group did not wait")
+}

@@ -113,6 +113,7 @@ func sweep(t *testing.T, kind string, seed, depth int) map[string]int {
 			disks = append(disks, left)
 			var fate string
 			fate, disk = next(rng, left, disks)
+			t.Logf("died at %v; the disk is %s", l.point, fate)
 			after[fate]++
 			break
 		}
@@ -159,7 +160,7 @@ func (w *world) last(disk *vfs.MemFS) {
 func same[V any](t *testing.T, what string, want, got map[string]V) {
 	t.Helper()
 	for _, id := range slices.Sorted(maps.Keys(want)) {
-		require.Equal(t, want[id], got[id], "%s of %s", what, id)
+		require.Equal(t, fmt.Sprint(want[id]), fmt.Sprint(got[id]), "%s of %s", what, id)
 	}
 	for id := range got {
 		require.Contains(t, want, id, "%s: one too many", what)

@@ -31,11 +31,13 @@ type Member struct {
 	cfg     MemberConfig
 	cl      *kgo.Client
 	setting func(ctx context.Context, key string) string // of a broker
+	cut     context.CancelFunc                           // what the client waits for
 }
 
 // Join makes the client; it joins in the background.
 func (c *Cluster) Join(cfg MemberConfig) (*Member, error) {
-	m := &Member{cfg: cfg, setting: c.brokerConfig}
+	ctx, cut := context.WithCancel(context.Background())
+	m := &Member{cfg: cfg, setting: c.brokerConfig, cut: cut}
 	pick := func(fn func([]int32)) func(context.Context, *kgo.Client, map[string][]int32) {
 		return func(_ context.Context, _ *kgo.Client, parts map[string][]int32) {
 			if ps := parts[cfg.Topic]; len(ps) > 0 {
@@ -44,6 +46,7 @@ func (c *Cluster) Join(cfg MemberConfig) (*Member, error) {
 		}
 	}
 	cl, err := kgo.NewClient(c.cfg.opts(
+		kgo.WithContext(ctx),
 		kgo.ConsumerGroup(cfg.Group),
 		kgo.InstanceID(cfg.InstanceID),
 		kgo.ConsumeTopics(cfg.Topic),
@@ -57,6 +60,7 @@ func (c *Cluster) Join(cfg MemberConfig) (*Member, error) {
 		kgo.OnPartitionsLost(pick(cfg.Lost)),
 	)...)
 	if err != nil {
+		cut()
 		return nil, err
 	}
 	cl.PauseFetchTopics(cfg.Topic)
@@ -122,5 +126,9 @@ func (m *Member) Leave(ctx context.Context) error {
 	return err
 }
 
-// Close closes the client and keeps the membership.
-func (m *Member) Close() { m.cl.CloseAllowingRebalance() }
+// Close closes the client and keeps the membership. The client would wait for an answer to its join, which the group holds
+// back until every member has joined or was given up.
+func (m *Member) Close() {
+	m.cut()
+	m.cl.CloseAllowingRebalance()
+}
