@@ -28,12 +28,19 @@ var (
 	ErrClosed = errors.New("the store is closed")
 	// ErrCorrupt says that the store's files cannot be trusted: set them aside and rebuild.
 	ErrCorrupt = errors.New("the store is damaged")
+	// ErrReopen says that a full disk left the store where only closing and opening it again helps. Its files are sound.
+	ErrReopen = errors.New("the store must be opened again")
 	// ErrStop ends a Scan without an error.
 	ErrStop = errors.New("stop")
 )
 
 // IsCorrupt reports whether err says that the store must be rebuilt.
 func IsCorrupt(err error) bool { return errors.Is(err, ErrCorrupt) }
+
+// IsUnusable reports whether err says that the store will answer no further call.
+func IsUnusable(err error) bool {
+	return IsCorrupt(err) || errors.Is(err, ErrReopen) || errors.Is(err, ErrClosed)
+}
 
 // IsNoSpace reports whether err says that the disk, or a quota, is full.
 func IsNoSpace(err error) bool {

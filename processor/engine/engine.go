@@ -44,15 +44,11 @@ func Run(ctx context.Context, app *processor.App, cfg Config) error {
 	if cfg.StateDir == "" {
 		cfg.StateDir = statedir.DefaultPath(topo.ID)
 	}
-	dir, err := statedir.Open(cfg.StateDir, topo.ID)
-	if err != nil {
+	e := &engine{topo: topo, cfg: cfg, counters: &worker.Counters{Outputs: make([]atomic.Int64, len(topo.Outputs))}, monitor: cfg.Monitor.inner()}
+	if err := e.whenRoom(ctx, e.openDir); err != nil || e.dir == nil {
 		return err
 	}
-	defer dir.Close()
-	e := &engine{topo: topo, cfg: cfg, dir: dir, counters: &worker.Counters{Outputs: make([]atomic.Int64, len(topo.Outputs))}, monitor: cfg.Monitor.inner()}
-	if err := e.identify(); err != nil {
-		return err
-	}
+	defer e.dir.Close()
 	e.monitor.Start(topo.ID, e.instance, counts(e.counters, topo.Outputs))
 	stopping := context.AfterFunc(ctx, e.monitor.Stopping)
 	defer stopping()
@@ -62,8 +58,10 @@ func Run(ctx context.Context, app *processor.App, cfg Config) error {
 			return nil // whatever a start or stop that was cut short says
 		}
 		switch {
+		case errors.Is(err, statestore.ErrReopen):
+			cfg.Logger.Warn("the local store is opened again", "error", err)
 		case statestore.IsCorrupt(err):
-			aside, asideErr := dir.SetAside()
+			aside, asideErr := e.dir.SetAside()
 			if asideErr != nil {
 				return errors.Join(err, asideErr)
 			}
@@ -91,6 +89,43 @@ type engine struct {
 	producer int  // highest worker number ever used here, the count of transactional ids to end (R13)
 }
 
+// Of a disk that is full at a start: how often it is tried again, and said.
+const (
+	spaceRetry  = 500 * time.Millisecond
+	spaceReport = 10 * time.Second
+)
+
+// whenRoom does what needs room on the disk, as soon as there is some (R8). It returns nil when ctx is done before.
+func (e *engine) whenRoom(ctx context.Context, do func() error) error {
+	for said := (time.Time{}); ; {
+		err := do()
+		if !statestore.IsNoSpace(err) {
+			return err
+		}
+		if time.Since(said) > spaceReport {
+			said = time.Now()
+			e.cfg.Logger.Error("the disk of the state directory is full: the start waits until there is room", "error", err)
+		}
+		if pause(ctx, spaceRetry) != nil {
+			return nil
+		}
+	}
+}
+
+// openDir takes the state directory and settles who this process is.
+func (e *engine) openDir() error {
+	dir, err := statedir.Open(e.cfg.StateDir, e.topo.ID)
+	if err != nil {
+		return err
+	}
+	e.dir = dir
+	if err := e.identify(); err != nil {
+		e.dir = nil
+		return errors.Join(err, dir.Close())
+	}
+	return nil
+}
+
 // identify settles the instance id and the workers' ids, and keeps them in the directory.
 func (e *engine) identify() error {
 	id := e.dir.Identity()
@@ -109,9 +144,13 @@ func (e *engine) run(ctx context.Context) error {
 		return err
 	}
 	defer cluster.Close()
-	store, err := e.openStore()
+	var store *pebblestore.Store
+	err = e.whenRoom(ctx, func() (err error) { store, err = e.openStore(); return err })
 	if err != nil {
 		return fmt.Errorf("open the store in %s: %w", e.dir.StorePath(), err)
+	}
+	if store == nil {
+		return ctx.Err()
 	}
 	e.monitor.Opened(sizes(store))
 	defer e.monitor.Opened(nil)

@@ -27,7 +27,7 @@ func rebalanceKinds() []string {
 // them, leaves everything exact, and its next life too.
 func TestCrashInARebalance(t *testing.T) {
 	seed, depth := envInt(t, envSeed, 1), envInt(t, envDepth, 1)
-	var tally tally
+	var tally deaths
 	t.Run("kind", func(t *testing.T) {
 		for _, kind := range rebalanceKinds() {
 			t.Run(strings.ReplaceAll(kind, " ", "-"), func(t *testing.T) {

@@ -85,7 +85,13 @@ func (s *Store) admit(size int64) error {
 const spareBytes = 4 << 20
 
 // room returns an error for which statestore.IsNoSpace holds while the disk has no room to flush all that is in memory.
-func (s *Store) room(size int64) error {
+func (s *Store) room(size int64) error { return s.free(s.opts.memtables() + size + spareBytes) }
+
+// roomToOpen does so while it has no room for a manifest and what else a start writes.
+func (s *Store) roomToOpen() error { return s.free(spareBytes) }
+
+// free returns an error for which statestore.IsNoSpace holds while the disk has less than so many bytes free, where it tells.
+func (s *Store) free(need int64) error {
 	usage, err := s.opts.FS.GetDiskUsage(s.dir)
 	if errors.Is(err, vfs.ErrUnsupported) {
 		return nil
@@ -93,7 +99,7 @@ func (s *Store) room(size int64) error {
 	if err != nil {
 		return classify(err)
 	}
-	if need := uint64(s.opts.memtables() + size + spareBytes); usage.AvailBytes < need {
+	if usage.AvailBytes < uint64(need) {
 		return fmt.Errorf("the disk of %s has %d bytes free, the store needs %d: %w", s.dir, usage.AvailBytes, need, syscall.ENOSPC)
 	}
 	return nil

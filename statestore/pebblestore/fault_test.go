@@ -172,6 +172,9 @@ func (s *small) GetDiskUsage(string) (vfs.DiskUsage, error) {
 
 func TestWithTooLittleRoomNothingIsTaken(t *testing.T) {
 	fs := &small{FS: vfs.NewMem()}
+	_, err := pebblestore.Open("store", pebblestore.Options{FS: fs, Logger: quiet})
+	require.True(t, statestore.IsNoSpace(err), "%v", err)
+	fs.free.Store(6 << 20)
 	s, err := pebblestore.Open("store", pebblestore.Options{FS: fs, Logger: quiet})
 	require.NoError(t, err)
 	var b statestore.Batch
@@ -275,4 +278,45 @@ func TestAPanicOfTheCallersIsTheCallers(t *testing.T) {
 	})
 	require.NoError(t, set(t, s, 2))
 	require.NoError(t, s.Close())
+}
+
+// R8: a disk that is full while a store with something to flush is opened, and does not tell how full it is, is waited for;
+// what was opened over it is opened again.
+func TestAStoreOpenedOnAFullDisk(t *testing.T) {
+	mem := vfs.NewMem()
+	disk := &bad{err: syscall.ENOSPC}
+	open := func() (*pebblestore.Store, error) {
+		return pebblestore.Open("store", pebblestore.Options{FS: errorfs.Wrap(mem, disk), Logger: quiet})
+	}
+	disk.writes.Store(1 << 40)
+	s, err := open()
+	require.NoError(t, err)
+	require.NoError(t, set(t, s, 1))
+	require.NoError(t, s.Close())
+	for n := int64(0); n < 20; n++ {
+		t.Log("write", n)
+		disk.writes.Store(n)
+		opened := make(chan struct{})
+		go func() {
+			defer close(opened)
+			s, err = open()
+		}()
+		select {
+		case <-opened:
+		case <-time.After(50 * time.Millisecond):
+		}
+		disk.writes.Store(1 << 40)
+		_ = soon(t, "Open", func() error { <-opened; return nil })
+		if err != nil {
+			require.True(t, statestore.IsNoSpace(err), "%v", err)
+			require.False(t, statestore.IsCorrupt(err), "%v", err)
+			s, err = open()
+			require.NoError(t, err)
+		}
+		v, ok, err := s.Get(nil, key(1))
+		require.NoError(t, err)
+		require.True(t, ok)
+		require.Equal(t, "1", string(v))
+		require.NoError(t, s.Close())
+	}
 }

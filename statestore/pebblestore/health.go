@@ -58,7 +58,7 @@ func (h *health) fail(cause error) error {
 		return h.cause
 	}
 	if statestore.IsNoSpace(cause) {
-		h.cause = fmt.Errorf("the disk filled up at a point that only opening the store again passes: %w", cause)
+		h.cause = fmt.Errorf("the disk filled up in mid-write of the manifest: %w: %w", statestore.ErrReopen, cause)
 	} else {
 		h.cause = corrupt(cause)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"time"
 
@@ -16,7 +17,7 @@ import (
 //
 // An error for which statestore.IsCorrupt holds sticks: close the store, set its directory aside and rebuild. One for
 // which statestore.IsNoSpace holds is the call's: nothing of the batch was applied, or nothing is lost of what was, and
-// the call may be repeated. Where it repeats itself although there is room, the disk filled up while Pebble's manifest
+// the call may be repeated. Where it is statestore.ErrReopen too it sticks, since the disk filled up while Pebble's manifest
 // was written: close and open the store, which then holds a prefix of what was applied. Any other error is the operating
 // system's; the call may be repeated too.
 type Store struct {
@@ -53,6 +54,12 @@ func Open(dir string, o Options) (_ *Store, err error) {
 		}
 	}()
 	defer s.rescue(&err)
+	if err := s.roomToOpen(); err != nil {
+		return nil, err
+	}
+	if err := s.dropLogs(); err != nil {
+		return nil, err
+	}
 	if s.db, err = pebble.Open(dir, o.pebble(s.health)); err != nil {
 		return nil, classifyOpen(err)
 	}
@@ -60,6 +67,24 @@ func Open(dir string, o Options) (_ *Store, err error) {
 		return nil, errors.Join(err, s.shut())
 	}
 	return s, nil
+}
+
+// dropLogs deletes the files of the write-ahead log, which is off: they are empty. Pebble would replay them and wait for a
+// flush of nothing, on a full disk for ever.
+func (s *Store) dropLogs() error {
+	files, err := s.opts.FS.List(s.dir)
+	if err != nil {
+		return fmt.Errorf("list the store's files: %w", err)
+	}
+	for _, f := range files {
+		if !strings.HasSuffix(f, ".log") {
+			continue
+		}
+		if err := s.opts.FS.Remove(s.opts.FS.PathJoin(s.dir, f)); err != nil {
+			return fmt.Errorf("delete the empty log %s: %w", f, err)
+		}
+	}
+	return nil
 }
 
 // enter begins a call. Each success is followed by one leave.

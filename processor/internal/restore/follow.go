@@ -24,7 +24,7 @@ func Follow(ctx context.Context, cfg Config, partition int32, progress func(reco
 		switch mismatch := (*MismatchError)(nil); {
 		case ctx.Err() != nil:
 			return nil
-		case errors.As(err, &mismatch), statestore.IsCorrupt(err), errors.Is(err, statestore.ErrClosed):
+		case errors.As(err, &mismatch), statestore.IsUnusable(err):
 			return err
 		}
 		cfg.Logger.Warn("a standby starts over", "partition", partition, "error", err)

@@ -333,7 +333,7 @@ func (r *run) retry(ctx context.Context, what string, fn func() error) error {
 		if broker.IsAuthorization(err) {
 			return &MismatchError{fmt.Sprintf("%s of partition %d: %v", what, r.partition, err)}
 		}
-		if errors.Is(err, broker.ErrOutOfRange) || statestore.IsCorrupt(err) || errors.Is(err, statestore.ErrClosed) {
+		if errors.Is(err, broker.ErrOutOfRange) || statestore.IsUnusable(err) {
 			return fmt.Errorf("%s: %w", what, err)
 		}
 		if time.Since(began) > reportAfter {

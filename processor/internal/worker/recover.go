@@ -19,7 +19,7 @@ const (
 // recover is the way back from anything but a confirmed commit (R3): the overlay is dropped, the client replaced, and
 // every task taken over again from what Kafka holds.
 func (w *Worker) recover(ctx context.Context, cause error) error {
-	if statestore.IsCorrupt(cause) || broker.IsAuthorization(cause) {
+	if statestore.IsUnusable(cause) || broker.IsAuthorization(cause) {
 		return &Fatal{cause}
 	}
 	if err := w.duel(cause); err != nil {
