@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 		die()
 	}
 	flag.Parse()
-	if err := flag.Set("test.parallel", "16"); err != nil { // they wait more than they compute
+	if err := flag.Set("test.parallel", "8"); err != nil { // they wait more than they compute
 		panic(err)
 	}
 	goleak.VerifyTestMain(m)

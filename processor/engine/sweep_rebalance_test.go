@@ -69,7 +69,7 @@ func (m *members) begin(name string, at point) *life {
 // round lets b join a, the victim die, and live again.
 func (m *members) round(victim string, at point) {
 	m.w.t.Helper()
-	defer m.w.feed(20, 5*time.Millisecond)()
+	defer m.w.feed(5, 10*time.Millisecond)()
 	lives := map[string]*life{"a": m.begin("a", point{})}
 	lives["a"].await()
 	if victim == "a" {
@@ -82,7 +82,7 @@ func (m *members) round(victim string, at point) {
 	select {
 	case <-dying.crashed:
 	case <-lives["b"].lived: // the rebalance is over
-	case <-time.After(30 * time.Second):
+	case <-time.After(progressLimit):
 		require.Fail(m.w.t, "the rebalance does not end")
 	}
 	if left, crashed := dying.stop(); crashed {

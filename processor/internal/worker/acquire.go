@@ -98,7 +98,7 @@ func (w *Worker) restoreFailed(ctx context.Context, m restored) error {
 	switch {
 	case errors.Is(m.err, context.Canceled):
 		return nil
-	case errors.As(m.err, &mismatch), errors.Is(m.err, task.ErrDeadline), statestore.IsCorrupt(m.err), errors.Is(m.err, statestore.ErrClosed):
+	case errors.As(m.err, &mismatch), errors.Is(m.err, task.ErrDeadline), statestore.IsUnusable(m.err):
 		return &Fatal{m.err}
 	}
 	w.cfg.Logger.Warn("restore starts over", "partition", m.of.partition, "error", m.err)
@@ -151,6 +151,9 @@ func (w *Worker) abort() {
 	}
 }
 
+// errFull saves a try of each task.
+var errFull = errors.New("the disk is full")
+
 // drop writes a task's committed state to the store and forgets it.
 func (w *Worker) drop(partition int32) {
 	o := w.tasks[partition]
@@ -158,7 +161,10 @@ func (w *Worker) drop(partition int32) {
 	w.session.Remove(partition)
 	delete(w.tasks, partition)
 	w.count(o)
-	err := o.settle()
+	err := w.settle(o)
+	if err == nil && w.cfg.Flusher.Full() {
+		err = errFull
+	}
 	if err == nil {
 		if w.cfg.Epoch(partition) == o.epoch {
 			o.task.Refresh(time.Now().UnixMilli())

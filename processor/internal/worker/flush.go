@@ -94,11 +94,11 @@ type flushing struct {
 
 // settle waits for the batch under way and notes its outcome. After an error the store lacks entries that the task
 // counts as frozen: nothing may be written after it.
-func (o *owned) settle() error {
+func (w *Worker) settle(o *owned) error {
 	if o.flushing == nil {
 		return nil
 	}
-	o.flushing.abandoned.Store(true)
+	w.cfg.Flusher.giveUp(o.flushing)
 	<-o.flushing.done
 	if err := o.flushing.err; err != nil {
 		return &Fatal{err}

@@ -151,7 +151,7 @@ func (w *Worker) answerOne(ctx context.Context, item any) error {
 		return w.restored(ctx, m)
 	case applied:
 		if w.tasks[m.owned.task.Partition()] == m.owned {
-			if err := m.owned.settle(); err != nil {
+			if err := w.settle(m.owned); err != nil {
 				return err
 			}
 			return w.step(Applied)
