@@ -21,6 +21,8 @@ type quota struct {
 	vfs.FS
 	left  atomic.Int64
 	tells bool // how much is left, where it is asked
+	// manifest says that nothing of a manifest fits.
+	manifest atomic.Bool
 }
 
 func (q *quota) GetDiskUsage(path string) (vfs.DiskUsage, error) {
@@ -35,20 +37,24 @@ func (q *quota) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
 		return nil, syscall.ENOSPC
 	}
 	f, err := q.FS.Create(name, c)
-	return &quotaFile{f, q}, err
+	return &quotaFile{f, q, strings.Contains(name, "MANIFEST")}, err
 }
 
 func (q *quota) ReuseForWrite(from, to string, c vfs.DiskWriteCategory) (vfs.File, error) {
 	f, err := q.FS.ReuseForWrite(from, to, c)
-	return &quotaFile{f, q}, err
+	return &quotaFile{f, q, false}, err
 }
 
 type quotaFile struct {
 	vfs.File
-	q *quota
+	q        *quota
+	manifest bool
 }
 
 func (f *quotaFile) Write(p []byte) (int, error) {
+	if f.manifest && f.q.manifest.Load() {
+		return 0, syscall.ENOSPC
+	}
 	left := f.q.left.Add(-int64(len(p)))
 	if left >= 0 {
 		return f.File.Write(p)
@@ -109,6 +115,31 @@ func TestAFullDiskIsWaitedFor(t *testing.T) {
 			})
 		}
 	}
+}
+
+// R8: where the disk fills up under the store's manifest, the store is closed and opened again, as often as it takes, in
+// the same process.
+func TestAFullDiskUnderTheManifest(t *testing.T) {
+	w := newWorld(t)
+	q := &quota{FS: vfs.NewMem()}
+	q.left.Store(plenty)
+	var log logged
+	stop := w.start(w.onQuota(q, &log))
+	w.send(2000)
+	w.updates()
+	feed := w.feed(20, 5*time.Millisecond)
+	for n := range 2 {
+		q.manifest.Store(true)
+		require.Eventually(t, func() bool { return strings.Count(log.String(), "opened again") > n }, 20*time.Second, time.Millisecond, "%s", &log)
+		time.Sleep(200 * time.Millisecond)
+		q.manifest.Store(false)
+		sent := w.written()
+		require.Eventually(t, func() bool { return w.written() > sent+100 }, 20*time.Second, 10*time.Millisecond, "it does not go on: %s", &log)
+	}
+	feed()
+	require.Equal(t, w.want, w.updates(), "%s", &log)
+	stop()
+	require.NotContains(t, log.String(), "damaged")
 }
 
 // R8: a start on a full disk waits for room, too.
