@@ -31,7 +31,7 @@ type Flusher struct {
 	log      *slog.Logger
 	interval time.Duration // between two times of making it durable
 	count    *Counters
-	full     atomic.Bool   // the disk is, or was when a batch was last tried
+	full     atomic.Bool // the disk is, or was when a batch was last tried
 
 	waiting sync.Mutex
 	queue   []job         // at most one of each task
