@@ -192,7 +192,7 @@ func TestIdleTimeoutIsTurnedOnUnderKills(t *testing.T) {
 	}
 	const idle = 3 * time.Second
 	for _, wipe := range []bool{false, true} {
-		for step := range worker.Steps {
+		for step := range worker.CommitSteps {
 			if worker.Step(step) == worker.Frozen {
 				continue // a batch leaves after seconds only
 			}

@@ -55,7 +55,7 @@ func TestAGroupThatCannotBeJoinedIsNamed(t *testing.T) {
 		session time.Duration
 		says    string
 	}{
-		"session time-out":          {nil, 2 * time.Second, "session timeout 2s"},
+		"session time-out":          {nil, 500 * time.Millisecond, "session timeout 500ms"},
 		"consumers of another kind": {kgo.RangeBalancer(), 10 * time.Second, "another kind"},
 	} {
 		t.Run(name, func(t *testing.T) {
