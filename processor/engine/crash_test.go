@@ -31,6 +31,10 @@ const (
 )
 
 func TestMain(m *testing.M) {
+	if os.Getenv(envServe) != "" {
+		serve()
+		os.Exit(0)
+	}
 	if os.Getenv(envBrokers) != "" {
 		die()
 	}
