@@ -3,6 +3,7 @@ package restore
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/penstock/penstock/processor/internal/task"
@@ -47,17 +48,19 @@ func follow(ctx context.Context, cfg Config, partition int32, progress func(int6
 	at.Inputs = inputs
 	written := time.Now()
 	for {
-		before := r.restored
+		before, began := r.restored, time.Now()
 		for state := range cfg.Changelogs {
 			if err := r.changelog(ctx, state, &at); err != nil {
 				return err
 			}
 		}
+		if why := r.aged(at); why != "" {
+			return errors.Join(fmt.Errorf("the copy is wiped: %s", why), r.wipe())
+		}
+		at.Time, r.age, r.found = began.UnixMilli(), 0, began
 		progress(r.restored - before)
-		if r.restored != before {
-			written = time.Now()
-		} else if time.Since(written) > followRefresh {
-			written = time.Now()
+		if r.restored != before || time.Since(written) > followRefresh {
+			written = began
 			if err := r.touch(at); err != nil {
 				return err
 			}
@@ -95,10 +98,9 @@ func (r *run) marked(ctx context.Context) ([]int64, Mark, error) {
 	return offsets, mark, nil
 }
 
-// touch writes the position again, with the present time: the changelog's end was seen just now.
+// touch writes the position again, with the time at which the changelog's end was seen.
 func (r *run) touch(at task.Position) error {
 	var b statestore.Batch
-	at.Time = time.Now().UnixMilli()
 	task.WritePosition(&b, r.partition, at)
 	return r.Store.Apply(&b)
 }

@@ -69,22 +69,31 @@ func Task(ctx context.Context, cfg Config, partition int32) (Result, error) {
 		return Result{}, err
 	}
 	identity := cfg.Identity(mark.Incarnation)
-	at, err := r.local(ctx, identity)
-	if err != nil {
-		return Result{}, err
-	}
-	at.Inputs = inputs
-	began := time.Now()
-	for state := range cfg.Changelogs {
-		if err := r.changelog(ctx, state, &at); err != nil {
+	for {
+		at, err := r.local(ctx, identity)
+		if err != nil {
 			return Result{}, err
 		}
+		at.Inputs = inputs
+		began := time.Now()
+		for state := range cfg.Changelogs {
+			if err := r.changelog(ctx, state, &at); err != nil {
+				return Result{}, err
+			}
+		}
+		if why := r.aged(at); why != "" {
+			r.log.Warn("the restore starts over: it took too long", "why", why)
+			if err := r.wipe(); err != nil {
+				return Result{}, err
+			}
+			continue
+		}
+		if r.restored > 0 {
+			r.log.Info("restored", "records", r.restored, "took", time.Since(began).Round(time.Millisecond))
+		}
+		at.Time = began.UnixMilli()
+		return Result{identity, at, r.restored}, nil
 	}
-	if r.restored > 0 {
-		r.log.Info("restored", "records", r.restored, "took", time.Since(began).Round(time.Millisecond))
-	}
-	at.Time = time.Now().UnixMilli()
-	return Result{identity, at, r.restored}, nil
 }
 
 // Identity is that of the tasks' local state.
@@ -105,6 +114,9 @@ type run struct {
 	partition int32
 	log       *slog.Logger
 	restored  int64
+	// How old the state was, and when that was found: the clock may be set back meanwhile.
+	age   time.Duration
+	found time.Time
 }
 
 // reachable returns the offset to read from. Retention may have removed records before they were processed, which is
@@ -147,7 +159,8 @@ func (r *run) bounds(ctx context.Context, topic broker.Topic) (b broker.Bounds, 
 
 // local returns the position of the state in the store. State that is none of this task's, or too old (R7), is wiped.
 func (r *run) local(ctx context.Context, want task.Identity) (task.Position, error) {
-	none := task.Position{Identity: want, Changelogs: make([]int64, len(r.Changelogs))}
+	r.age, r.found = 0, time.Now()
+	none := task.Position{Identity: want, Changelogs: make([]int64, len(r.Changelogs)), Time: r.found.UnixMilli()}
 	at, ok, err := task.ReadPosition(r.Store, r.partition)
 	if err != nil {
 		return none, err
@@ -185,6 +198,7 @@ func (r *run) local(ctx context.Context, want task.Identity) (task.Position, err
 			return none, r.wipe()
 		}
 	}
+	r.age = r.found.Sub(time.UnixMilli(at.Time))
 	return at, nil
 }
 
@@ -194,6 +208,16 @@ func (r *run) unusable(at task.Position) string {
 	if age < -time.Minute {
 		return "its time lies in the future by " + (-age).Round(time.Second).String()
 	}
+	return r.tooOld(age)
+}
+
+// aged says why state that was current at.Time ago cannot be told from one with a purged tombstone, "" if it can (R7): what
+// was read from then on must have been read before a tombstone written since is purged.
+func (r *run) aged(at task.Position) string {
+	return r.tooOld(max(time.Since(time.UnixMilli(at.Time)), r.age+time.Since(r.found)))
+}
+
+func (r *run) tooOld(age time.Duration) string {
 	for _, t := range r.Changelogs {
 		if limit := time.Duration(t.DeleteRetentionMs) * time.Millisecond; limit > 0 && age > limit-min(ageMargin, limit/2) {
 			return fmt.Sprintf("its age of %v comes near delete.retention.ms %v of topic %s", age.Round(time.Second), limit, t.Name)
@@ -294,7 +318,8 @@ func (r *run) changelog(ctx context.Context, state int, at *task.Position) error
 	return nil
 }
 
-// apply writes a batch and the position it leads to, once it is large enough or the last.
+// apply writes a batch and the position it leads to, once it is large enough or the last. Its time stays that of the state
+// the pass began with (R7).
 func (r *run) apply(ctx context.Context, batch *statestore.Batch, at task.Position, last bool) error {
 	limit := batchRecords
 	if r.BatchRecords > 0 {
@@ -303,7 +328,6 @@ func (r *run) apply(ctx context.Context, batch *statestore.Batch, at task.Positi
 	if batch.Len() < limit && !last {
 		return nil
 	}
-	at.Time = time.Now().UnixMilli()
 	task.WritePosition(batch, r.partition, at)
 	err := r.retry(ctx, "write restored state", func() error { return r.Store.Apply(batch) })
 	batch.Reset()
