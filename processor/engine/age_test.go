@@ -15,6 +15,7 @@ import (
 // R7: local state that is older than the changelog's tombstones, or from the future, is wiped before use: a purged
 // tombstone would bring a closed session back.
 func TestStateThatIsTooOldIsWiped(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		age   time.Duration
 		wiped bool

@@ -122,6 +122,7 @@ func (l *lines) take() string {
 
 // R6: a state may be added and dropped. An added one begins empty, the others go on, and local state is kept.
 func TestAStateIsAddedAndDropped(t *testing.T) {
+	t.Parallel()
 	for _, wipe := range []bool{false, true} {
 		t.Run(fmt.Sprintf("wiped=%v", wipe), func(t *testing.T) {
 			w := newTallies(t)
@@ -173,6 +174,7 @@ func TestADeletedChangelogIsNoAddedState(t *testing.T) {
 
 // A topic gets another name by way of both: the application reads the old one to its end, then the new one alone.
 func TestAnInputIsAddedAndDropped(t *testing.T) {
+	t.Parallel()
 	w := newTallies(t)
 	const renamed, other = "transactions-2", "transactions-3"
 	_, err := kadm.NewClient(w.client).CreateTopics(t.Context(), 4, 1, nil, renamed, other)

@@ -120,6 +120,7 @@ func (w *world) feed(n int, every time.Duration) (stop func()) {
 // R3: an error at any step of a commit is a normal path: the client is replaced, the process goes on, nothing is lost or
 // doubled.
 func TestAnErrorAtAnyStepOfACommitIsRecovered(t *testing.T) {
+	t.Parallel()
 	for step := range worker.CommitSteps {
 		t.Run(worker.Step(step).String(), func(t *testing.T) {
 			w := newWorld(t)
@@ -144,6 +145,7 @@ func TestAnErrorAtAnyStepOfACommitIsRecovered(t *testing.T) {
 // At least once: after any error nothing is lost, though something may be there twice. The read ends when every session
 // has as many updates as transactions, or fails.
 func TestAtLeastOnceLosesNothing(t *testing.T) {
+	t.Parallel()
 	for step := range worker.CommitSteps {
 		t.Run(worker.Step(step).String(), func(t *testing.T) {
 			w := newWorld(t)

@@ -133,6 +133,7 @@ func TestEveryTransactionYieldsItsUpdate(t *testing.T) {
 }
 
 func TestStateIsKeptOverRestarts(t *testing.T) {
+	t.Parallel()
 	for _, wipe := range []bool{false, true} {
 		t.Run(fmt.Sprintf("wiped=%v", wipe), func(t *testing.T) {
 			w := newWorld(t)

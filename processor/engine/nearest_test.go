@@ -35,6 +35,7 @@ func (r *runs) partitions() []int32 {
 // When no partition has an owner, each goes to the process whose local state is nearest to its changelog's end, under
 // whatever name that process comes back.
 func TestPartitionsGoWhereTheirStateIs(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	dirs := []string{t.TempDir(), t.TempDir()}
 	generation := 0

@@ -91,6 +91,7 @@ func (n *node) get(path string) (status int, body string, header http.Header) {
 
 // F59: any process answers for any key, the owner from its cache or its store, the others by asking it.
 func TestAnyProcessAnswersForAnyKey(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	a := w.node(t.TempDir())
 	w.send(3000)
@@ -146,6 +147,7 @@ func owners(n *node) string {
 
 // R1, F59: what the open transaction changed is not seen before its commit, and what a commit changed is seen after it.
 func TestQueriesSeeCommittedValuesAlone(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	var handled, ended, kept atomic.Int64
 	app := processor.New("app")
@@ -207,6 +209,7 @@ func TestQueriesSeeCommittedValuesAlone(t *testing.T) {
 
 // F59: over takeovers no answer is older than one before it, whoever is asked.
 func TestNoAnswerIsOlderThanTheLastOverTakeovers(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	fixed := w.node(t.TempDir())
 	fixed.eventually("s0")
@@ -331,6 +334,7 @@ func TestAProcessThatIsNoMemberAnswersNothing(t *testing.T) {
 // Lists are in the order of the keys over all partitions and processes, with what the store lacks and without what is
 // removed; pages join without a gap.
 func TestListsJoinCacheStoreAndProcesses(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	dir := t.TempDir()
 	a := w.node(dir)

@@ -25,6 +25,7 @@ var errStopped = errors.New("stopped by the test")
 // R14: a reset may stop after any step and be repeated. Until it has ended run refuses; then everything is processed
 // again from the start, over local state that was kept.
 func TestResetStopsAnywhereAndIsRepeated(t *testing.T) {
+	t.Parallel()
 	for step := range reset.Steps {
 		t.Run(reset.Step(step).String(), func(t *testing.T) {
 			w := newWorld(t)

@@ -43,6 +43,7 @@ func (l *logged) restored() int {
 
 // A standby's copy makes a takeover read next to nothing, and what it takes over is exact.
 func TestAStandbyTakesOverWithLittleToRead(t *testing.T) {
+	t.Parallel()
 	for copies, most := range []int{1 << 30, 20} {
 		t.Run(strconv.Itoa(copies)+" copies", func(t *testing.T) {
 			w := newWorld(t)

@@ -50,6 +50,7 @@ func (c *absentConn) Write(p []byte) (int, error) {
 
 // F22: brokers that answer and then go away during a start are waited for like later ones.
 func TestBrokersMayGoAwayDuringAStart(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	a := &absence{}
 	cfg := w.config(t.TempDir())

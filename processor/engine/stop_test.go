@@ -28,6 +28,7 @@ func TestStopsInTimeWithoutBrokers(t *testing.T) {
 
 // Section 6: an engine stops in time while the group waits for a member that died, for a minute.
 func TestStopsWhileTheGroupWaits(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.send(300)
 	cfg := w.lifeConfig()

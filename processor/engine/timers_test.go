@@ -84,6 +84,7 @@ func (w *world) idleCloses() {
 }
 
 func TestASilentSessionIsClosedOnce(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	stop := w.runApp(idleWindow(300*time.Millisecond), w.config(t.TempDir()))
 	w.wins(200, 3)
@@ -103,6 +104,7 @@ func TestASilentSessionIsClosedOnce(t *testing.T) {
 
 // R12: after a stop that outlasts the deadlines, the waiting transactions come first.
 func TestWaitingRecordsComeBeforeTimers(t *testing.T) {
+	t.Parallel()
 	for _, wipe := range []bool{false, true} {
 		t.Run(fmt.Sprintf("wiped=%v", wipe), func(t *testing.T) {
 			const idle = 2 * time.Second
@@ -170,6 +172,7 @@ func TestKilledAtTheDeadline(t *testing.T) {
 
 // R3: an error at any step of a commit is a normal path for timers too.
 func TestTimersSurviveAnErrorAtAnyStepOfACommit(t *testing.T) {
+	t.Parallel()
 	for step := range worker.CommitSteps {
 		t.Run(worker.Step(step).String(), func(t *testing.T) {
 			w := newWorld(t)

@@ -136,6 +136,7 @@ func TestTheInputGoesUnderARunningProcess(t *testing.T) {
 
 // F13: a changelog that begins above the local position means a full restore, which is said.
 func TestTheChangelogBeginsAboveThePosition(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	dir, older := t.TempDir(), t.TempDir()
 	w.send(500)
@@ -210,6 +211,7 @@ func (w *world) foreign(topic string) *kgo.Client {
 
 // R5, R7, F02: a restore that a foreign transaction holds for longer than tombstones live starts over, and says both.
 func TestARestoreThatHangsTooLongStartsOver(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	require.NoError(t, w.cluster.CreateTopic(changelogTopic, 4, map[string]string{"cleanup.policy": "compact", "delete.retention.ms": "8000"}))
 	w.send(1000)

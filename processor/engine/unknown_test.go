@@ -109,6 +109,7 @@ func (c *spoiledConn) spoil(answer []byte) error {
 
 // R3, F05: an end of a transaction whose outcome is not known is neither taken for a commit nor repeated.
 func TestTheEndOfATransactionMayBeUnknown(t *testing.T) {
+	t.Parallel()
 	for how, name := range []string{"done, answer lost", "not done, cut", "done, unknown error"} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
