@@ -5,7 +5,6 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 RECORDS ?= 20000
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-GOSEC = github.com/securego/gosec/v2/cmd/gosec@v2.30.0
 GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.9.0
 CYCLONEDX = github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0
 
@@ -36,7 +35,7 @@ deploy-check: ## what stands in deploy/, by promtool, helm, kustomize and their 
 	.ci/deploy
 
 gosec: ## security faults in the sources
-	$(GO) run $(GOSEC) -quiet -exclude-generated ./...
+	.ci/run gosec
 
 vulncheck: ## known faults of what is linked in; needs vuln.go.dev, or GOVULNDB that names a mirror
 	$(GO) run $(GOVULNCHECK) ./...
