@@ -28,6 +28,7 @@ type depositsFlags struct {
 	sessionTimeout time.Duration
 }
 
+// #nosec G101 -- a word in place of a secret
 const depositsExample = `  penstock deposits --postgres postgres://penstock@localhost/bank
   PENSTOCK_DEPOSITS_POSTGRES='postgres://penstock:SECRET@db/bank?sslmode=verify-full' penstock deposits --config penstock.yaml
   psql bank -c 'SELECT session_id, sum(amount) FROM penstock_deposits GROUP BY session_id'`
