@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -48,9 +49,7 @@ func TestChaos(t *testing.T) {
 		c.fault()
 	}
 	wait()
-	for _, p := range c.members {
-		p.running()
-	}
+	c.supervise()
 	fed := c.audit().Transactions
 	require.GreaterOrEqual(t, fed, count)
 	for _, p := range c.members {
@@ -137,6 +136,7 @@ type chaos struct {
 func (c *chaos) fault() {
 	c.t.Helper()
 	n := c.rng.IntN(len(c.members))
+	c.supervise()
 	p := c.members[n]
 	again := func() { c.members[n] = c.again(n) }
 	kinds := []struct {
@@ -159,12 +159,28 @@ func (c *chaos) fault() {
 		{"broker frozen", func() { c.broker.Pause(); c.rest(3 * time.Second); c.broker.Unpause() }},
 	}
 	kind := kinds[c.rng.IntN(len(kinds))]
-	p.running()
 	began := time.Now()
 	kind.do()
 	c.survived[kind.name]++
 	c.t.Logf("%s of member %d took %v", kind.name, n, time.Since(began).Round(time.Millisecond))
 	c.rest(2 * time.Second)
+}
+
+// supervise starts a member again that found no broker at its start, which it tells whoever started it. No other may have
+// ended.
+func (c *chaos) supervise() {
+	c.t.Helper()
+	for n, p := range c.members {
+		select {
+		case <-p.done:
+			if !strings.Contains(lastLine(p.log.tail(2000)), "reach brokers") {
+				p.running()
+			}
+			c.members[n] = c.again(n)
+			c.survived["start without a broker"]++
+		default:
+		}
+	}
 }
 
 func (c *chaos) must(err error) {
