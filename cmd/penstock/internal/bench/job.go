@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -214,13 +213,7 @@ func Usage(w io.Writer, transactions int64) error {
 	e := ended{Transactions: transactions, PeakBytes: procField("/proc/self/status", "VmHWM:") << 10,
 		DiskBytes: procField("/proc/self/io", "write_bytes:")}
 	if e.PeakBytes == 0 {
-		var u syscall.Rusage
-		if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err == nil {
-			e.PeakBytes = int64(u.Maxrss) // bytes on macOS
-		}
-		if runtime.GOOS != "darwin" {
-			e.PeakBytes <<= 10
-		}
+		e.PeakBytes = peakBytes()
 	}
 	return json.NewEncoder(w).Encode(e)
 }
