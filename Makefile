@@ -9,7 +9,7 @@ GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.9.0
 CYCLONEDX = github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0
 
 .DEFAULT_GOAL := help
-.PHONY: help build test race integration lint deploy-check gosec vulncheck sbom fmt demo image kafka-image compose-up compose-down clean ci
+.PHONY: help build test race integration lint deploy-check gosec vulncheck sbom fmt demo image kafka-image compose-up compose-down release clean ci
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,8 +62,11 @@ compose-up: kafka-image image ## a broker and penstock by docker-compose.yml, in
 compose-down: ## stop them and delete their data
 	$(COMPOSE) down -v
 
+release: ## archives for linux, darwin and windows, amd64 and arm64, with checksums, in dist/
+	VERSION=$(VERSION) deploy/release.sh
+
 clean: ## remove what was built, and the containers of tests that were killed
-	rm -rf bin
+	rm -rf bin dist
 	@! docker info >/dev/null 2>&1 || docker ps -aq --filter label=penstock.test | xargs -r docker rm -fv >/dev/null
 
 ci: ## everything that CI runs, as root

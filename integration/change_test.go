@@ -12,6 +12,7 @@ import (
 // R6: --idle-timeout is turned on, under kills, and off again: every update stays exact. On again is refused while the
 // deadlines of the first time are there.
 func TestAnIdleTimeoutIsTurnedOnAndOff(t *testing.T) {
+	t.Parallel()
 	const transactions = 4000
 	b := kafkatest.Start(t)
 	b.CreateTopic(t, "transactions", 4, nil)

@@ -74,6 +74,7 @@ func (c *cluster) audit() verdict {
 
 // R2, R13: a process that is frozen past its session and its transaction, and wakes, does no harm and goes on.
 func TestAFrozenProcessWakesWithoutHarm(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, "frozen", 4)
 	a, b := c.member(0), c.member(1)
 	wait := c.feeding(100_000, 40*time.Second)
@@ -93,6 +94,7 @@ func TestAFrozenProcessWakesWithoutHarm(t *testing.T) {
 
 // F22: the broker dies again and again; the same process goes on.
 func TestTheBrokerMayDie(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, "orphan", 4)
 	p := c.member(0)
 	produce(t, "--brokers", c.broker.Addr(), sample(t, 1000))
@@ -114,6 +116,7 @@ func TestTheBrokerMayDie(t *testing.T) {
 // F21, section 6: the broker freezes for longer than every time-out; the process waits and goes on, and SIGTERM ends it
 // in time even so.
 func TestTheBrokerMayFreeze(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, "patient", 4)
 	p := c.member(0)
 	wait := c.feeding(50_000, 15*time.Second)
@@ -137,6 +140,7 @@ func TestTheBrokerMayFreeze(t *testing.T) {
 
 // F04: members join and leave under load.
 func TestMembersComeAndGo(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, "restless", 8)
 	p := c.member(0)
 	wait := c.feeding(300_000, 30*time.Second)

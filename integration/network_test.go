@@ -11,6 +11,7 @@ import (
 // R2, R3, F05: the network of one of two processes is cut past its session and its transaction, in the ways that networks
 // are, while its tasks go to the other; it comes back, does no harm and goes on without a restart.
 func TestTheNetworkMayBeCut(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, "cut", 4, kafkatest.WithProxy())
 	proxy := c.broker.Proxy()
 	a := c.memberAt(proxy.Addr(), 0)
