@@ -30,8 +30,15 @@ type announcement struct {
 // partitions from the subscription itself (KIP-792). No topic's name holds these bytes.
 var announcementMark = []byte("\x00penstock ")
 
+// maxAnnouncement bounds an announcement in bytes: the coordinator keeps those of all members in one record. A longer one,
+// of a thousand partitions and more, goes without what the member has, and the plan without knowing.
+const maxAnnouncement = 16 << 10
+
 func (a announcement) append(dst []byte) []byte {
 	raw, err := json.Marshal(a)
+	if err == nil && len(raw) > maxAnnouncement {
+		raw, err = json.Marshal(announcement{Address: a.Address})
+	}
 	if err != nil {
 		panic(err) // plain data
 	}
