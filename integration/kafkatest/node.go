@@ -73,13 +73,13 @@ func startNode(t testing.TB, o options) *node {
 	if err != nil {
 		t.Fatalf("find the host that Docker publishes ports on: %v", err)
 	}
-	port := freePort(t)
+	port := FreePort(t)
 	n := &node{t: t, docker: docker, addr: net.JoinHostPort(host, strconv.Itoa(port))}
 	ports := network.PortMap{}
 	publish(ports, host, port)
 	env := environment(n.addr, port, o.properties)
 	if o.proxied {
-		behind := freePort(t)
+		behind := FreePort(t)
 		publish(ports, host, behind)
 		n.proxy = startProxy(t, net.JoinHostPort(host, strconv.Itoa(behind)))
 		addListener(env, behind, n.proxy.Addr())
@@ -192,10 +192,10 @@ func isOwn(host string) bool {
 	return false
 }
 
-// freePort returns a port that nothing listens on. It lies below the ports that systems give to outgoing connections:
+// FreePort returns a port that nothing listens on. It lies below the ports that systems give to outgoing connections:
 // while the broker is down, a client that dials such a port of its own host can be given the port itself, be
 // connected to itself, and keep the broker from coming back.
-func freePort(t testing.TB) int {
+func FreePort(t testing.TB) int {
 	t.Helper()
 	const low, high, tries = 20000, 32000, 100
 	for range tries {

@@ -87,6 +87,9 @@ func descriptors(t *testing.T, pid int) int {
 
 // F28: 256 partitions need no more than 64 MiB beyond what 4 do. PENSTOCK_TEST_KEYS says at how many sessions.
 func TestMemoryDoesNotGrowWithThePartitions(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts processes; run without -short")
+	}
 	onLinux(t)
 	keys := envInt(t, "PENSTOCK_TEST_KEYS", 20_000)
 	peak := map[int32]int{}
