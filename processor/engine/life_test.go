@@ -72,7 +72,10 @@ func (w *world) begin(app *processor.App, cfg engine.Config, name string, disk *
 	if disk == nil {
 		disk = vfs.NewCrashableMem()
 	}
-	l := &life{t: w.t, name: name, point: at, rng: rand.New(rand.NewPCG(rng.Uint64(), rng.Uint64())), mem: disk, conns: map[net.Conn]bool{}, counts: map[string]int{},
+	if rng != nil { // the caller's is used meanwhile
+		rng = rand.New(rand.NewPCG(rng.Uint64(), rng.Uint64()))
+	}
+	l := &life{t: w.t, name: name, point: at, rng: rng, mem: disk, conns: map[net.Conn]bool{}, counts: map[string]int{},
 		crashed: make(chan struct{}), lived: make(chan struct{}), ended: make(chan struct{})}
 	cfg.StateDir, cfg.Instance, cfg.Dial = w.t.TempDir(), name, l.dial
 	cfg.Logger = slog.New(slog.NewTextHandler(&l.log, nil))
