@@ -19,9 +19,9 @@ import (
 )
 
 // Three processes and a broker under a random, seeded schedule of faults; then the audit. PENSTOCK_TEST_CHAOS is how long,
-// by default two minutes. PENSTOCK_TEST_CHAOS_SEED repeats a schedule.
+// by default 90 seconds. PENSTOCK_TEST_CHAOS_SEED repeats a schedule.
 func TestChaos(t *testing.T) {
-	over := 2 * time.Minute
+	over := 90 * time.Second
 	if s := os.Getenv("PENSTOCK_TEST_CHAOS"); s != "" {
 		var err error
 		over, err = time.ParseDuration(s)
