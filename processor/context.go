@@ -104,7 +104,7 @@ func (c *Context) owns(a *App) bool {
 	if c.app == a {
 		return true
 	}
-	c.fail(fmt.Errorf("application %q uses an edge that was declared on application %q", c.app.id, a.id))
+	c.fail(&topology.Defect{Err: fmt.Errorf("application %q uses an edge that was declared on application %q", c.app.id, a.id)})
 	return false
 }
 
@@ -141,6 +141,11 @@ func (c *Context) note(err error) {
 	c.fail(err)
 }
 
+// undecodable sorts an error of a state's codec: a value that it does not know now it will not know later.
 func undecodable(state string, r *topology.Record, err error) error {
-	return fmt.Errorf("decode state %q of key %q (partition %d, input offset %d): %w", state, r.Key, r.Partition, r.Offset, err)
+	if errors.Is(err, codec.ErrUnavailable) {
+		return fmt.Errorf("decode state %q of key %q (partition %d, input offset %d): %w", state, r.Key, r.Partition, r.Offset, err)
+	}
+	return &topology.Defect{Err: fmt.Errorf("state %q of key %q (partition %d, input offset %d) does not decode: %w. Its codec or format has changed: use one that reads both, give the new state another name, or use another --app",
+		state, r.Key, r.Partition, r.Offset, err)}
 }

@@ -241,3 +241,32 @@ func TestAChangelogOfALaterFormatIsRefused(t *testing.T) {
 		Value: []byte("?"), Headers: []kgo.RecordHeader{{Key: "penstock.format", Value: []byte("2")}}}).FirstErr())
 	w.refused(`has format "2", this program knows 1`, []string{input}, "a")
 }
+
+// F56: a state whose codec changed stops the process, and says which, where and what to do; no record is lost by it. As it was, the
+// application goes on.
+func TestAStateThatNoLongerDecodesStops(t *testing.T) {
+	t.Parallel()
+	w := newTallies(t)
+	in := []string{input}
+	w.round(w.config(w.dir), input, 100, in, "a")
+
+	app := processor.New("app")
+	out := processor.NewOutput(app, output, codec.Text())
+	state := processor.NewState(app, "a", codec.JSON[struct{ N int }]())
+	processor.Handle(app, input, codec.Text(), func(c *processor.Context, v string) error {
+		n, _ := state.Get(c)
+		state.Set(c, n)
+		out.Emit(c, v)
+		return nil
+	})
+	require.NoError(t, w.client.ProduceSync(context.Background(), &kgo.Record{Topic: input, Key: []byte("k0"), Value: []byte("more")}).FirstErr())
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	err := engine.Run(ctx, app, w.config(w.dir))
+	require.ErrorContains(t, err, `state "a" of key "k0"`)
+	require.ErrorContains(t, err, "codec")
+
+	w.counts["a"]["k0"]++
+	w.want["k0"] = append(w.want["k0"], fmt.Sprintf("more a=%d", w.counts["a"]["k0"]))
+	w.round(w.config(w.dir), input, 100, in, "a")
+}

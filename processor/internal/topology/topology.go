@@ -53,7 +53,7 @@ type Runtime interface {
 
 // Handler runs the program's code for one record, or for one timer that fires.
 type Handler interface {
-	// Handle returns nil, a *Rejection (the record is at fault) or any other error (the runtime or its state is).
+	// Handle returns nil, a *Rejection (the record is at fault), a *Defect (the program is) or any other error (the runtime is).
 	Handle(r *Record) error
 }
 
@@ -144,3 +144,10 @@ func (r *Rejection) Error() string {
 }
 
 func (r *Rejection) Unwrap() error { return r.Err }
+
+// Defect says that the program does not fit its state or itself: neither another record nor another try is any better.
+type Defect struct{ Err error }
+
+func (d *Defect) Error() string { return d.Err.Error() }
+
+func (d *Defect) Unwrap() error { return d.Err }

@@ -182,7 +182,8 @@ func (w *Worker) due() bool {
 
 func (w *Worker) stepFailed(err error) error {
 	var bad *task.BadInputError
-	if errors.As(err, &bad) {
+	var defect *topology.Defect
+	if errors.As(err, &bad) || errors.As(err, &defect) {
 		return &Fatal{err}
 	}
 	return err
