@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/penstock/penstock/cmd/penstock/internal/health"
+	"github.com/penstock/penstock/cmd/penstock/internal/page"
 	"github.com/penstock/penstock/cmd/penstock/internal/settings"
 	"github.com/penstock/penstock/cmd/penstock/internal/tlsfiles"
 	"github.com/penstock/penstock/processor/engine"
@@ -77,7 +78,7 @@ func (f *serviceFlags) declare(cmd *cobra.Command) {
 		fs.Int16Var(&c.ReplicationFactor, "replication-factor", -1, "of topics that are created; -1: the broker's default")
 		fs.IntVar(&c.Standby, "standby", 0, "warm copies of each partition that the other processes keep, for a fast takeover")
 		fs.BoolVar(&c.Stay, "stay", false, "keep the membership at a stop, for a restart within the session timeout")
-		fs.StringVar(&f.http, "http", "", "address to serve /livez, /readyz, /metrics, /api/v1/status and /api/v1/state at, such as 127.0.0.1:8080; :8080 is open to the network")
+		fs.StringVar(&f.http, "http", "", "address to serve a page for people, /livez, /readyz, /metrics and /api/v1 at, such as 127.0.0.1:8080; :8080 is open to the network")
 		fs.StringVar(&c.Advertise, "advertise", "", "where the other processes reach this one's --http, to ask for state: host:port or a URL (default: --http, where that names a host)")
 		fs.StringVar(&f.httpCert, "http-tls-cert", "", "PEM file of the certificate to serve by TLS with; read again when it changes")
 		fs.StringVar(&f.httpKey, "http-tls-key", "", "PEM file of its key")
@@ -108,11 +109,16 @@ func (f *serviceFlags) configure() (session.Config, engine.Config, error) {
 	return window, cfg, errors.Join(faults...)
 }
 
-// served is what run answers over HTTP.
-func served(cfg engine.Config) http.Handler {
+// served is what run answers over HTTP, until ctx is done.
+func (p *program) served(ctx context.Context, f *serviceFlags, cfg engine.Config) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/", cfg.Monitor.Handler())
 	mux.Handle("/api/v1/state/", cfg.Queries.Handler())
+	shown := (&page.Page{Status: cfg.Monitor.Status, Config: p.settings, State: session.StateName,
+		Owners: f.owners, Updates: f.latest}).Handler(ctx)
+	for _, pattern := range page.Patterns() {
+		mux.Handle(pattern, shown)
+	}
 	return mux
 }
 
@@ -172,7 +178,7 @@ func (p *program) serve(ctx context.Context, f *serviceFlags) error {
 		if cfg.Advertise == "" {
 			cfg.Advertise = advertised(f.http, l.Addr(), secure != nil)
 		}
-		server := &health.Server{Handler: served(cfg), Token: f.token, Pprof: f.pprof}
+		server := &health.Server{Handler: p.served(serving, f, cfg), Token: f.token, Pprof: f.pprof, Open: page.Open()}
 		g.Go(func() error { return server.Serve(serving, l) })
 		p.logger.Info("http", "address", l.Addr().String(), "tls", secure != nil)
 	}

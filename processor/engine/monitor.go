@@ -17,6 +17,9 @@ func NewMonitor() *Monitor { return &Monitor{telemetry.New()} }
 // Status is how a run fares at one moment; its JSON is that of /api/v1/status.
 type Status = telemetry.Status
 
+// CommitTime is a part of [Status].
+type CommitTime = telemetry.CommitTime
+
 // Status tells how the run fares.
 func (m *Monitor) Status() Status { return m.m.Status() }
 

@@ -19,12 +19,15 @@ type metrics struct {
 	traffic            *broker.Traffic
 }
 
+// commitBounds are the histogram's of commits, in seconds.
+var commitBounds = []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}
+
 func newMetrics(m *Monitor) *metrics {
 	x := &metrics{
 		registry: prometheus.NewRegistry(),
 		commit: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "penstock_commit_duration_seconds",
 			Help:    "Time of successful commits, from the last record to the broker's word.",
-			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}}),
+			Buckets: commitBounds}),
 		rejected: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "penstock_rejected_records_total",
 			Help: "Rejected records by reason; one is counted again when its transaction is repeated."}, []string{"reason"}),
 		restored: prometheus.NewCounter(prometheus.CounterOpts{Name: "penstock_restored_records_total",

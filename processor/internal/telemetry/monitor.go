@@ -3,6 +3,7 @@
 package telemetry
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -25,6 +26,9 @@ type Monitor struct {
 	brokers    brokers
 	counts     func() Counts
 	store      func() Store
+
+	rejections  map[string]int64 // by reason
+	commitTimes []int64          // by commitBounds, and those above
 }
 
 // Counts are sums since the start.
@@ -90,7 +94,8 @@ type brokers struct {
 
 // New makes a monitor.
 func New() *Monitor {
-	m := &Monitor{now: time.Now, partitions: map[int32]*partition{}, beats: map[string]time.Time{}}
+	m := &Monitor{now: time.Now, partitions: map[int32]*partition{}, beats: map[string]time.Time{},
+		rejections: map[string]int64{}, commitTimes: make([]int64, len(commitBounds)+1)}
 	m.metrics = newMetrics(m)
 	return m
 }
@@ -188,16 +193,19 @@ func (m *Monitor) Released(p int32) { m.with(func() { delete(m.partitions, p) })
 
 // CommitTook notes how long a successful commit took, from the last record to the broker's word.
 func (m *Monitor) CommitTook(d time.Duration) {
-	if m != nil {
+	m.with(func() {
 		m.metrics.commit.Observe(d.Seconds())
-	}
+		at, _ := slices.BinarySearch(commitBounds, d.Seconds())
+		m.commitTimes[at]++
+	})
 }
 
 // Rejected counts a rejected record.
 func (m *Monitor) Rejected(reason string) {
-	if m != nil {
+	m.with(func() {
 		m.metrics.rejected.WithLabelValues(reason).Inc()
-	}
+		m.rejections[reason]++
+	})
 }
 
 func (m *Monitor) with(fn func()) {

@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -29,7 +30,17 @@ type Status struct {
 	Error      string      `json:"brokersError,omitempty"`
 	Partitions []Partition `json:"partitions"`
 	Counts     Counts      `json:"counts"`
-	Store      Store       `json:"store"`
+	// Rejections are Counts.Rejected by reason.
+	Rejections map[string]int64 `json:"rejections"`
+	// CommitTimes counts successful commits by how long they took, from the last record to the broker's word; the shortest first.
+	CommitTimes []CommitTime `json:"commitTimes"`
+	Store       Store        `json:"store"`
+}
+
+// CommitTime is how many commits took longer than the bound before, up to UpTo seconds. The last one has no bound, written 0.
+type CommitTime struct {
+	UpTo    float64 `json:"upToSeconds"`
+	Commits int64   `json:"commits"`
 }
 
 // Partition is one that the process owns.
@@ -90,6 +101,14 @@ func (m *Monitor) Status() Status {
 	}
 	if m.store != nil {
 		s.Store = m.store()
+	}
+	s.Rejections = maps.Clone(m.rejections)
+	for i, n := range m.commitTimes {
+		t := CommitTime{Commits: n}
+		if i < len(commitBounds) {
+			t.UpTo = commitBounds[i]
+		}
+		s.CommitTimes = append(s.CommitTimes, t)
 	}
 	for p, o := range m.partitions {
 		s.Partitions = append(s.Partitions, o.status(p, now))

@@ -18,8 +18,10 @@ import (
 // Server is a handler at an address.
 type Server struct {
 	Handler http.Handler
-	// Token is asked for as "Authorization: Bearer TOKEN" by all but the probes /livez and /readyz. Empty: nobody is asked.
+	// Token is asked for as "Authorization: Bearer TOKEN" by all but the probes /livez and /readyz, and by Open. Empty: nobody is asked.
 	Token string
+	// Open are patterns of the Handler that nobody is asked a token for: what they answer tells nothing.
+	Open []string
 	// Pprof adds /debug/pprof/, which shows memory: not for a network that others use.
 	Pprof bool
 }
@@ -69,6 +71,9 @@ func (s *Server) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/livez", s.Handler)
 	mux.Handle("/readyz", s.Handler)
+	for _, pattern := range s.Open {
+		mux.Handle(pattern, s.Handler)
+	}
 	mux.Handle("/", s.guard(s.Handler))
 	if s.Pprof {
 		mux.Handle("GET /debug/pprof/", s.guard(http.HandlerFunc(pprof.Index)))
