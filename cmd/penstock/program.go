@@ -101,7 +101,7 @@ func (p *program) root() *cobra.Command {
 	settings.Shared(logging)
 	fs.AddFlagSet(logging)
 	root.AddCommand(p.runCommand(), p.produceCommand(), p.tailCommand(), p.auditCommand(), p.stateCommand(), p.demoCommand(),
-		p.doctorCommand(), p.resetCommand(), p.deadLettersCommand(), p.depositsCommand(), p.benchCommand(), p.configCommand(), p.versionCommand())
+		p.doctorCommand(), p.resetCommand(), p.deadLettersCommand(), p.depositsCommand(), p.benchCommand(), p.configCommand(), p.manCommand(), p.versionCommand())
 	return root
 }
 
