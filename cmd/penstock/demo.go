@@ -50,7 +50,10 @@ func (p *program) demo(ctx context.Context, f *demoFlags) error {
 	if p.source("log-level") == "default" {
 		p.level.Set(slog.LevelWarn) // the engine's story is not the demo's
 	}
-	v, restore := p.view(false)
+	v, restore, err := p.view(&tailFlags{})
+	if err != nil {
+		return err
+	}
 	defer restore()
 	cfg := demo.Config{Records: f.records, Rate: f.rate, Seed: f.seed, Idle: f.idle, BrokerPort: f.brokerPort,
 		View: v, Logger: p.logger, Say: p.say, Bad: p.badLine}

@@ -240,7 +240,7 @@ func TestLineServers(t *testing.T) {
 	}()
 	tail := start(t, "", "tail", at, "--from", "start", "--session", "s1", "--limit", "2")
 	tail.end(t, 0) // the first connection's records are there
-	start(t, "", "produce", at, "--connect", l.Addr().String()).end(t, 0)
+	start(t, "", "produce", at, "--once", "--connect", l.Addr().String()).end(t, 0)
 	server.stop()
 	server.end(t, exitFailure) // there was a bad line
 	tail = start(t, "", "tail", at, "--from", "start", "--session", "s1", "--limit", "3")

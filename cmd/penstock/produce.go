@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -17,6 +19,7 @@ import (
 	"github.com/penstock/penstock/cmd/penstock/internal/feed"
 	"github.com/penstock/penstock/cmd/penstock/internal/kafka"
 	"github.com/penstock/penstock/cmd/penstock/internal/settings"
+	"github.com/penstock/penstock/cmd/penstock/internal/tlsfiles"
 	"github.com/penstock/penstock/cmd/penstock/internal/view"
 )
 
@@ -25,6 +28,10 @@ type produceFlags struct {
 	lines   string // format, "auto": by the file's name
 	connect string
 	listen  string
+	cert    string
+	key     string
+	once    bool
+	letters string
 	rate    int
 	skipBad bool
 }
@@ -39,7 +46,7 @@ func (p *program) produceCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "produce [FILE...]", Short: "Send lines to the input topic", Example: produceExample,
 		Long: `Produce sends lines to the input topic, keyed by session id: from files, from standard input ("-", or no argument), from
-a line server, or as one. A CSV line is sessionId,winAmount[,deposit], a JSON line
+a line server, which is asked again when it hangs up, or as one. A CSV line is sessionId,winAmount[,deposit], a JSON line
 {"sessionId":"session1","winAmount":12.50,"deposit":false}. A line that cannot be read is reported and not sent; the exit
 code is then 1 unless --skip-bad is given.`,
 		RunE: p.verb(func(cmd *cobra.Command, args []string) error { return p.produce(cmd.Context(), f, args) }),
@@ -52,8 +59,12 @@ code is then 1 unless --skip-bad is given.`,
 	})
 	own(cmd, func(fs *pflag.FlagSet) {
 		settings.Choice(cmd, fs, &f.lines, "input-format", []string{"auto", "csv", "json"}, "format of the lines; auto goes by the file's name, and else takes csv")
-		fs.StringVar(&f.connect, "connect", "", "read lines from the server at HOST:PORT until it hangs up")
+		fs.StringVar(&f.connect, "connect", "", "read lines from the server at HOST:PORT, and again when it has hung up, until interrupted")
+		fs.BoolVar(&f.once, "once", false, "with --connect: end when the server hangs up")
 		fs.StringVar(&f.listen, "listen", "", "be a line server at this address until interrupted")
+		fs.StringVar(&f.cert, "listen-tls-cert", "", "PEM file of the certificate to listen by TLS with; read again when it changes")
+		fs.StringVar(&f.key, "listen-tls-key", "", "PEM file of its key")
+		fs.StringVar(&f.letters, "bad-topic", "", "topic for the lines that are bad, each with its reason, source and number")
 		fs.IntVar(&f.rate, "rate", 0, "most records a second; 0: no bound")
 		fs.BoolVar(&f.skipBad, "skip-bad", false, "exit with 0 although lines were bad")
 	})
@@ -75,8 +86,13 @@ func (p *program) produce(ctx context.Context, f *produceFlags, files []string) 
 		}
 		return err
 	}
+	if f.letters != "" {
+		if _, err := kafka.Partitions(ctx, cl, f.letters); err != nil {
+			return err
+		}
+	}
 	began := time.Now()
-	fd := feed.New(feed.Config{Client: cl, Topic: f.input, Output: feed.Format(f.inputFormat), Rate: f.rate, Bad: p.badLine})
+	fd := feed.New(feed.Config{Client: cl, Topic: f.input, Output: feed.Format(f.inputFormat), Rate: f.rate, BadTopic: f.letters, Bad: p.badLine})
 	err = p.feed(ctx, f, fd, files)
 	flush, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTimeout)
 	defer cancel()
@@ -100,10 +116,17 @@ func (p *program) badLine(source string, line int, err error) { p.say("%s:%d: %v
 // feed sends all that the flags name.
 func (p *program) feed(ctx context.Context, f *produceFlags, fd *feed.Feed, files []string) error {
 	switch {
-	case f.connect != "":
+	case f.connect != "" && f.once:
 		return fd.Dial(ctx, f.connect, f.format(""))
+	case f.connect != "":
+		return fd.Follow(ctx, f.connect, f.format(""), func(err error, next time.Duration) {
+			if err == nil {
+				err = fmt.Errorf("%s hung up", f.connect)
+			}
+			p.logger.Warn("the line server is asked again", "cause", err, "in", next.Round(time.Millisecond))
+		})
 	case f.listen != "":
-		l, err := net.Listen("tcp", f.listen)
+		l, err := f.listener(p.logger)
 		if err != nil {
 			return err
 		}
@@ -118,6 +141,22 @@ func (p *program) feed(ctx context.Context, f *produceFlags, fd *feed.Feed, file
 		}
 	}
 	return nil
+}
+
+// listener is the line server's, by TLS where there is a certificate.
+func (f *produceFlags) listener(logger *slog.Logger) (net.Listener, error) {
+	if f.cert == "" && f.key == "" {
+		return net.Listen("tcp", f.listen)
+	}
+	files, err := tlsfiles.Open(tlsfiles.Files{Cert: f.cert, Key: f.key}, func(err error) { logger.Warn(err.Error()) })
+	if err != nil {
+		return nil, usage(fmt.Errorf("listen-tls-cert, listen-tls-key: %w", err))
+	}
+	l, err := net.Listen("tcp", f.listen)
+	if err != nil {
+		return nil, err
+	}
+	return tls.NewListener(l, files.Server()), nil
 }
 
 func (p *program) feedFile(ctx context.Context, f *produceFlags, fd *feed.Feed, name string) error {

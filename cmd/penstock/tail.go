@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -16,6 +17,8 @@ type tailFlags struct {
 	shared
 	from   string
 	json   bool
+	csv    bool
+	batch  bool
 	filter view.Filter
 }
 
@@ -38,6 +41,8 @@ closing update, "session1 closed 12.50". It ends at an interrupt or after --limi
 	own(cmd, func(fs *pflag.FlagSet) {
 		settings.Choice(cmd, fs, &f.from, "from", []string{"end", "start"}, "where to begin")
 		fs.BoolVar(&f.json, "json", false, "lines of JSON")
+		fs.BoolVar(&f.csv, "csv", false, "lines of CSV, with a header")
+		fs.BoolVar(&f.batch, "batches", false, "a table for each batch of updates that arrived together, as Spark's console shows it")
 		fs.BoolVar(&f.filter.Closing, "closing", false, "closing updates only")
 		fs.StringVar(&f.filter.Session, "session", "", "updates of this session id only")
 		fs.IntVar(&f.filter.Limit, "limit", 0, "end after so many updates; 0: go on")
@@ -46,13 +51,16 @@ closing update, "session1 closed 12.50". It ends at an interrupt or after --limi
 }
 
 func (p *program) tail(ctx context.Context, f *tailFlags) error {
+	v, restore, err := p.view(f)
+	if err != nil {
+		return err
+	}
+	defer restore()
 	reader, err := f.open(ctx)
 	if err != nil {
 		return err
 	}
 	defer reader.Close()
-	v, restore := p.view(f.json)
-	defer restore()
 	bad := func(r *kgo.Record, err error) {
 		p.say("%s partition %d offset %d: %v", f.output, r.Partition, r.Offset, err)
 	}
@@ -79,15 +87,28 @@ func (f *tailFlags) open(ctx context.Context) (*kafka.Reader, error) {
 	return f.conn.NewReader(ctx, f.output, from)
 }
 
-// view is the one that fits standard output. While it is a table, what goes to the same terminal by standard error is
+// view is the one that is asked for, or fits standard output. While it is a table, what goes to the same terminal by standard error is
 // written above it, until restore is called.
-func (p *program) view(json bool) (v view.View, restore func()) {
+func (p *program) view(f *tailFlags) (v view.View, restore func(), err error) {
+	restore = func() {}
 	switch {
-	case json:
-		return view.NewJSONLines(p.stdout), func() {}
+	case f.json && f.csv || f.json && f.batch || f.csv && f.batch:
+		return nil, nil, usage(errors.New("--json, --csv and --batches exclude each other"))
+	case f.json:
+		return view.NewJSONLines(p.stdout), restore, nil
+	case f.csv:
+		return view.NewCSV(p.stdout), restore, nil
+	case f.batch:
+		return view.NewBatches(p.stdout), restore, nil
 	case !p.terminal:
-		return view.NewLines(p.stdout), func() {}
+		return view.NewLines(p.stdout), restore, nil
 	}
+	table, restore := p.table()
+	return table, restore, nil
+}
+
+// table is the view for a terminal.
+func (p *program) table() (v view.View, restore func()) {
 	table, stderr := view.NewTable(p.stdout), p.stderr
 	if p.oneTerminal {
 		p.stderr = table.Above()

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -40,6 +41,8 @@ type Config struct {
 	Output Format // of the records
 	Rate   int    // most records a second, of all streams together; 0: no bound
 
+	// BadTopic gets each line that is not sent, with headers that say why; empty: none does.
+	BadTopic string
 	// Bad is told of each line that is not sent. It is called by one goroutine at a time.
 	Bad func(source string, line int, err error)
 }
@@ -130,6 +133,9 @@ func (f *Feed) Read(ctx context.Context, s Stream) error {
 			}
 			err = w.send(ctx, line)
 		}
+		if err != nil && ctx.Err() == nil {
+			f.keepBad(ctx, s, n, line, err)
+		}
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
@@ -144,6 +150,36 @@ func (f *Feed) Read(ctx context.Context, s Stream) error {
 func isHeader(line []byte) bool {
 	line = codec.TrimBOM(line)
 	return bytes.EqualFold(line, []byte("sessionId,winAmount,deposit")) || bytes.EqualFold(line, []byte("sessionId,winAmount"))
+}
+
+// Headers of a record of Config.BadTopic. The first two are those of dead letters.
+const (
+	HeaderReason  = "penstock.error.reason"
+	HeaderMessage = "penstock.error.message"
+	HeaderSource  = "penstock.line.source"
+	HeaderLine    = "penstock.line.number"
+)
+
+// keepBad sends a bad line where it can be looked at. Of one that is too long there is only the reason.
+func (f *Feed) keepBad(ctx context.Context, s Stream, n int, line []byte, why error) {
+	if f.cfg.BadTopic == "" {
+		return
+	}
+	reason := codec.Reason(why)
+	if errors.Is(why, errTooLong) {
+		reason = "too-long"
+	}
+	header := func(key, value string) kgo.RecordHeader { return kgo.RecordHeader{Key: key, Value: []byte(value)} }
+	f.cfg.Client.Produce(ctx, &kgo.Record{Topic: f.cfg.BadTopic, Value: bytes.Clone(line), Headers: []kgo.RecordHeader{
+		header(HeaderReason, reason), header(HeaderMessage, why.Error()), header(HeaderSource, s.Source), header(HeaderLine, strconv.Itoa(n))}}, f.kept)
+}
+
+// kept is the promise of a bad line's record.
+func (f *Feed) kept(_ *kgo.Record, err error) {
+	if err != nil {
+		err = fmt.Errorf("send a bad line to topic %s: %w", f.cfg.BadTopic, err)
+		f.failed.CompareAndSwap(nil, &err)
+	}
 }
 
 func (f *Feed) report(s Stream, line int, err error) {

@@ -2,9 +2,12 @@ package feed
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -24,6 +27,39 @@ func (f *Feed) Dial(ctx context.Context, addr string, format Format) error {
 		return nil
 	}
 	return err
+}
+
+// Bounds of the wait before a line server is asked again.
+const (
+	dialAgainMin = 100 * time.Millisecond
+	dialAgainMax = 10 * time.Second
+)
+
+// Follow is Dial again and again, until ctx is done or the brokers do not take a record. lost is told of each connection that
+// ended or did not come about; err is nil where the server hung up.
+func (f *Feed) Follow(ctx context.Context, addr string, format Format, lost func(err error, next time.Duration)) error {
+	wait := dialAgainMin
+	for {
+		began := time.Now()
+		err := f.Dial(ctx, addr, format)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if failure := f.failure(); failure != nil {
+			return failure
+		}
+		if time.Since(began) > dialAgainMax {
+			wait = dialAgainMin
+		}
+		pause := wait/2 + rand.N(wait/2)
+		lost(err, pause)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(pause):
+		}
+		wait = min(2*wait, dialAgainMax)
+	}
 }
 
 // maxConnections bounds the connections that Serve reads at a time.
@@ -60,20 +96,23 @@ func (f *Feed) serve(ctx context.Context, conn net.Conn, format Format) error {
 	defer stop()
 	defer conn.Close()
 	answer := func(line int, err error) { fmt.Fprintf(conn, "line %d: %v\n", line, err) }
-	err := f.Read(ctx, Stream{Source: conn.RemoteAddr().String(), Format: format, Reader: hangUpIsEnd{conn}, Bad: answer})
-	if ctx.Err() != nil {
-		return nil
+	err := f.Read(ctx, Stream{Source: conn.RemoteAddr().String(), Format: format, Reader: client{conn}, Bad: answer})
+	if ctx.Err() != nil || errors.Is(err, errBroken) {
+		return nil // the server serves the others
 	}
 	return err
 }
 
-// hangUpIsEnd makes a connection that breaks one that ends: the server serves the others.
-type hangUpIsEnd struct{ net.Conn }
+// errBroken says that a connection broke, and perhaps a line with it, which is not taken for a whole one.
+var errBroken = errors.New("the connection broke")
 
-func (c hangUpIsEnd) Read(p []byte) (int, error) {
+// client is a connection whose end is told from its breaking.
+type client struct{ net.Conn }
+
+func (c client) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
-	if err != nil {
-		err = io.EOF
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = fmt.Errorf("%w: %w", errBroken, err)
 	}
 	return n, err
 }

@@ -1,0 +1,97 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/penstock/penstock/cmd/penstock/internal/tlsfiles"
+	"github.com/penstock/penstock/cmd/penstock/internal/tlsfiles/tlstest"
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// A line server that hangs up, or breaks off in the middle of a line, is asked again; half a line is no amount.
+func TestALineServerIsAskedAgain(t *testing.T) {
+	at := "--brokers=" + broker(t, "transactions", "session-updates")
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	says := []string{"s1,1\n", "s1,2\ns1,3", "s1,40\n"}
+	go func() {
+		for i, text := range says {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			fmt.Fprint(conn, text)
+			if i == 1 {
+				time.Sleep(200 * time.Millisecond)   // it arrives, and then
+				_ = conn.(*net.TCPConn).SetLinger(0) // a reset
+			}
+			conn.Close()
+		}
+	}()
+	c := start(t, "", "produce", at, "--connect", l.Addr().String())
+	require.Equal(t, []string{`{"sessionId":"s1","winAmount":1,"deposit":false}`, `{"sessionId":"s1","winAmount":2,"deposit":false}`,
+		`{"sessionId":"s1","winAmount":40,"deposit":false}`}, values(t, at, "transactions", 3))
+	require.Contains(t, c.stderr.String(), "hung up")
+	c.stop()
+	c.end(t, 0)
+}
+
+// Bad lines go to a topic, with what is wrong, where they stood; a client that speaks TLS is served.
+func TestBadLinesAreKept(t *testing.T) {
+	addr := broker(t, "transactions", "bad-lines")
+	dir := t.TempDir()
+	files := tlsfiles.Files{CA: filepath.Join(dir, "ca.pem"), Cert: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem")}
+	tlstest.Write(t, files, "localhost")
+	c := start(t, "", "produce", "--brokers="+addr, "--bad-topic", "bad-lines", "--listen", "127.0.0.1:0", "--listen-tls-cert", files.Cert, "--listen-tls-key", files.Key)
+	server := c.stderr.await(t, `listening at (\S+)`)[1]
+	source, err := tlsfiles.Open(tlsfiles.Files{CA: files.CA}, nil)
+	require.NoError(t, err)
+	conn, err := tls.Dial("tcp", server, source.Client())
+	require.NoError(t, err)
+	fmt.Fprint(conn, "s1,1\nnonsense\ns1,x\n")
+	require.NoError(t, conn.Close())
+
+	cl, err := kgo.NewClient(kgo.SeedBrokers(addr), kgo.ConsumeTopics("bad-lines"))
+	require.NoError(t, err)
+	defer cl.Close()
+	got := map[string]map[string]string{}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	for len(got) < 2 && ctx.Err() == nil {
+		cl.PollFetches(ctx).EachRecord(func(r *kgo.Record) {
+			got[string(r.Value)] = map[string]string{}
+			for _, h := range r.Headers {
+				got[string(r.Value)][h.Key] = string(h.Value)
+			}
+		})
+	}
+	require.Len(t, got, 2)
+	require.Equal(t, "2", got["nonsense"]["penstock.line.number"])
+	require.Equal(t, "missing-field", got["nonsense"]["penstock.error.reason"])
+	require.Equal(t, "3", got["s1,x"]["penstock.line.number"])
+	require.NotEmpty(t, got["s1,x"]["penstock.error.message"])
+	c.stop()
+	c.end(t, exitFailure)
+}
+
+// values are those of a topic's first records.
+func values(t *testing.T, at, topic string, n int) (all []string) {
+	t.Helper()
+	cl, err := kgo.NewClient(kgo.SeedBrokers(at[len("--brokers="):]), kgo.ConsumeTopics(topic))
+	require.NoError(t, err)
+	defer cl.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	for len(all) < n && ctx.Err() == nil {
+		cl.PollFetches(ctx).EachRecord(func(r *kgo.Record) { all = append(all, string(r.Value)) })
+	}
+	return all
+}
