@@ -9,7 +9,7 @@ GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.9.0
 CYCLONEDX = github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0
 
 .DEFAULT_GOAL := help
-.PHONY: help build test race integration lint deploy-check gosec vulncheck sbom fmt demo man screenshot image kafka-image compose-up compose-down release clean ci
+.PHONY: help build test race integration lint deploy-check gosec vulncheck sbom fmt demo picture man screenshot image kafka-image compose-up compose-down release clean ci
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ fmt: ## format the sources
 
 demo: ## broker, processor and sample sessions in one process; RECORDS=20000
 	$(GO) run ./cmd/penstock demo --records $(RECORDS)
+
+picture: build ## deploy/demo.svg, the demo on a terminal, from a real run; needs tmux
+	cd .ci/tools && PATH="$(CURDIR)/bin:$$PATH" $(GO) run ./picture "$(CURDIR)/deploy/demo.svg" penstock demo --records 3000 --log-level error
 
 man: build ## bin/man, a manual page for each command
 	bin/penstock man bin/man
