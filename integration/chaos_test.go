@@ -58,8 +58,8 @@ func TestChaos(t *testing.T) {
 	c.supervise()
 	fed := c.audit().Transactions
 	require.GreaterOrEqual(t, fed, count)
-	for _, p := range c.members {
-		p.stop()
+	for n := range c.members {
+		c.terminate(n)
 	}
 	require.Equal(t, fed, c.audit().Updates)
 	t.Logf("%d transactions exact; %d faults survived: %v", fed, total(c.survived), c.survived)
@@ -80,9 +80,14 @@ func (c *chaos) transactions() {
 	for _, d := range described.Sorted() {
 		c.t.Logf("%+v", d)
 	}
+	producers, err := admin.DescribeProducers(ctx, kadm.TopicsSet{"__consumer_offsets": {0: {}, 1: {}, 2: {}, 3: {}}})
+	c.t.Logf("producers of offsets: %v", err)
+	for _, p := range producers.SortedProducers() {
+		c.t.Logf("%+v", p)
+	}
 	c.offsetsLog(ctx)
 	log := c.broker.Logs()
-	c.t.Logf("broker:\n%s", log[max(0, len(log)-20000):])
+	c.t.Logf("broker:\n%s", log[max(0, len(log)-100_000):])
 }
 
 // offsetsLog logs which producers wrote offsets last and did not end their transaction, as far as the log tells.

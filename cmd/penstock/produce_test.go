@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -78,6 +80,37 @@ func TestBadLinesAreKept(t *testing.T) {
 	require.Equal(t, "missing-field", got["nonsense"]["penstock.error.reason"])
 	require.Equal(t, "3", got["s1,x"]["penstock.line.number"])
 	require.NotEmpty(t, got["s1,x"]["penstock.error.message"])
+	c.stop()
+	c.end(t, exitFailure)
+}
+
+// A client that sends bad lines and does not read what is said of them hurts nobody else.
+func TestASlowClientHurtsNobody(t *testing.T) {
+	at := "--brokers=" + broker(t, "transactions")
+	c := start(t, "", "produce", at, "--listen", "127.0.0.1:0")
+	server := c.stderr.await(t, `listening at (\S+)`)[1]
+	deaf, err := net.Dial("tcp", server)
+	require.NoError(t, err)
+	defer deaf.Close()
+	go func() {
+		bad := bytes.Repeat([]byte("x\n"), 100_000)
+		for range 100 {
+			if _, err := deaf.Write(bad); err != nil {
+				return // closed, as it should be
+			}
+		}
+	}()
+	time.Sleep(500 * time.Millisecond) // its answers have filled what the sockets hold
+	conn, err := net.Dial("tcp", server)
+	require.NoError(t, err)
+	defer conn.Close()
+	began := time.Now()
+	fmt.Fprint(conn, "nonsense\n")
+	require.NoError(t, conn.SetReadDeadline(time.Now().Add(20*time.Second)))
+	answer, err := bufio.NewReader(conn).ReadString('\n')
+	require.NoError(t, err)
+	require.Contains(t, answer, "line 1: missing-field")
+	require.Less(t, time.Since(began), 4*time.Second)
 	c.stop()
 	c.end(t, exitFailure)
 }

@@ -108,7 +108,7 @@ type Stream struct {
 	Source string // for a person: a file's name, an address
 	Format Format // of the lines
 	Reader io.Reader
-	// Bad is told of a bad line beside Config.Bad; may be nil.
+	// Bad is told of a bad line beside Config.Bad, by the goroutine that reads the stream; may be nil.
 	Bad func(line int, err error)
 }
 
@@ -184,10 +184,10 @@ func (f *Feed) kept(_ *kgo.Record, err error) {
 
 func (f *Feed) report(s Stream, line int, err error) {
 	f.bad.Add(1)
-	f.badMu.Lock()
-	defer f.badMu.Unlock()
 	if f.cfg.Bad != nil {
+		f.badMu.Lock()
 		f.cfg.Bad(s.Source, line, err)
+		f.badMu.Unlock()
 	}
 	if s.Bad != nil {
 		s.Bad(line, err)

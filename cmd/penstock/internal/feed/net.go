@@ -62,6 +62,9 @@ func (f *Feed) Follow(ctx context.Context, addr string, format Format, lost func
 	}
 }
 
+// answerTimeout is how long a client may take for what is said of a bad line.
+const answerTimeout = 5 * time.Second
+
 // maxConnections bounds the connections that Serve reads at a time.
 const maxConnections = 64
 
@@ -95,7 +98,12 @@ func (f *Feed) serve(ctx context.Context, conn net.Conn, format Format) error {
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
 	defer conn.Close()
-	answer := func(line int, err error) { fmt.Fprintf(conn, "line %d: %v\n", line, err) }
+	answer := func(line int, err error) {
+		_ = conn.SetWriteDeadline(time.Now().Add(answerTimeout))
+		if _, err := fmt.Fprintf(conn, "line %d: %v\n", line, err); err != nil {
+			conn.Close() // it does not read what is wrong with its lines
+		}
+	}
 	err := f.Read(ctx, Stream{Source: conn.RemoteAddr().String(), Format: format, Reader: client{conn}, Bad: answer})
 	if ctx.Err() != nil || errors.Is(err, errBroken) {
 		return nil // the server serves the others
