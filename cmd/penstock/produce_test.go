@@ -115,6 +115,27 @@ func TestASlowClientHurtsNobody(t *testing.T) {
 	c.end(t, exitFailure)
 }
 
+// One client more than are served is told so.
+func TestTooManyClientsAreTold(t *testing.T) {
+	at := "--brokers=" + broker(t, "transactions")
+	c := start(t, "", "produce", at, "--listen", "127.0.0.1:0")
+	server := c.stderr.await(t, `listening at (\S+)`)[1]
+	for range 64 {
+		conn, err := net.Dial("tcp", server)
+		require.NoError(t, err)
+		defer conn.Close()
+	}
+	conn, err := net.Dial("tcp", server)
+	require.NoError(t, err)
+	defer conn.Close()
+	require.NoError(t, conn.SetReadDeadline(time.Now().Add(20*time.Second)))
+	answer, err := bufio.NewReader(conn).ReadString('\n')
+	require.NoError(t, err)
+	require.Equal(t, "64 others are connected\n", answer)
+	c.stop()
+	c.end(t, 0)
+}
+
 // values are those of a topic's first records.
 func values(t *testing.T, at, topic string, n int) (all []string) {
 	t.Helper()

@@ -88,10 +88,19 @@ func (f *Feed) Serve(ctx context.Context, l net.Listener, format Format) error {
 			if err != nil {
 				return fmt.Errorf("listen on %s: %w", l.Addr(), err)
 			}
-			g.Go(func() error { return f.serve(ctx, conn, format) })
+			if !g.TryGo(func() error { return f.serve(ctx, conn, format) }) {
+				refuse(conn)
+			}
 		}
 	})
 	return g.Wait()
+}
+
+// refuse tells a client that there are too many others: one that waited would not know why.
+func refuse(conn net.Conn) {
+	_ = conn.SetWriteDeadline(time.Now().Add(time.Second))
+	fmt.Fprintf(conn, "%d others are connected\n", maxConnections)
+	conn.Close()
 }
 
 func (f *Feed) serve(ctx context.Context, conn net.Conn, format Format) error {
