@@ -26,12 +26,15 @@ type Table struct {
 	tick  uint64
 
 	updates, closed int64
+	deposited       session.Amount // by the closings
+	uncounted       bool           // deposited does not hold it
 	began, drawn    time.Time
 	height          int  // lines of the last picture
 	stale           bool // something changed since then
 	buf             bytes.Buffer
 
 	counts map[string]int64 // updates of the open sessions
+	anew   bool             // counts is not of all of them any more
 	above  above
 }
 
@@ -89,6 +92,8 @@ func (t *Table) Show(u session.SessionUpdate) {
 	t.updates++
 	if u.DepositCurrentBalance {
 		t.closed++
+		sum, err := t.deposited.Add(u.CurrentBalance)
+		t.deposited, t.uncounted = sum, t.uncounted || err != nil
 	}
 	i, ok := t.index[u.SessionID]
 	if !ok {
@@ -104,6 +109,7 @@ func (t *Table) count(u session.SessionUpdate) int64 {
 	n := t.counts[u.SessionID] + 1
 	if len(t.counts) >= maxCounts {
 		clear(t.counts)
+		t.anew = true
 	}
 	t.counts[u.SessionID] = n
 	if u.DepositCurrentBalance {
@@ -163,7 +169,15 @@ func (t *Table) draw() error {
 		t.line("%-28s %20s  %8d  %s", clip(Printable(s.update.SessionID), 28), s.update.CurrentBalance, s.count, state)
 	}
 	elapsed := max(time.Since(t.began).Seconds(), 0.001)
-	t.line("%s updates, %s sessions closed, %s", Number(t.updates), Number(t.closed), Seconds(elapsed))
+	deposited := t.deposited.String()
+	if t.uncounted {
+		deposited = "more than can be counted"
+	}
+	open := Number(int64(len(t.counts)))
+	if t.anew {
+		open = "at least " + open
+	}
+	t.line("%s updates, %s sessions open, %s closed, %s deposited, %s", Number(t.updates), open, Number(t.closed), deposited, Seconds(elapsed))
 	_, err := t.w.Write(t.buf.Bytes())
 	return err
 }

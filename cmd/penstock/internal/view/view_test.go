@@ -71,7 +71,7 @@ func TestTableIsDrawnInPlace(t *testing.T) {
 	require.Contains(t, lines[1], "BALANCE")
 	require.Regexp(t, `^a +3\.50 +2$`, lines[2])
 	require.Regexp(t, `^b +7 +1  .*closed`, lines[3])
-	require.Regexp(t, `^3 updates, 1 sessions closed, `, lines[4])
+	require.Regexp(t, `^3 updates, 1 sessions open, 1 closed, 7 deposited, `, lines[4])
 	require.Equal(t, "late", lines[5])
 }
 
