@@ -118,12 +118,27 @@ func settle(ctx context.Context, c *broker.Cluster, want []wanted, cfg Config) (
 		if want[i].lost == nil {
 			continue
 		}
-		if err := want[i].lost(found); err != nil {
+		lost := want[i].lost(found)
+		if lost == nil {
+			continue
+		}
+		topic, err := madeMeanwhile(ctx, c, want[i].name)
+		if errors.Is(err, broker.ErrNoTopic) {
+			err = lost
+		}
+		if err == nil {
+			err = want[i].found(topic, cfg)
+		}
+		if err != nil {
 			return nil, err
 		}
+		found[i] = topic
 	}
 	for _, i := range missing {
 		w := want[i]
+		if found[i].ID != "" {
+			continue
+		}
 		if err := c.Create(ctx, w.name, w.partitions, cfg.ReplicationFactor, w.configs); err != nil {
 			return nil, err
 		}
@@ -135,6 +150,17 @@ func settle(ctx context.Context, c *broker.Cluster, want []wanted, cfg Config) (
 		found[i] = topic
 	}
 	return found, nil
+}
+
+// madeMeanwhile describes a topic that was not there, but that offsets were committed with: another process may have made
+// it and committed in between, when this one was held up. A broker may hear of a new topic later than others.
+func madeMeanwhile(ctx context.Context, c *broker.Cluster, name string) (topic broker.Topic, err error) {
+	for range 5 {
+		if topic, err = c.Topic(ctx, name); !errors.Is(err, broker.ErrNoTopic) || pause(ctx, topicPoll) != nil {
+			break
+		}
+	}
+	return topic, err
 }
 
 // created describes a topic that was made just now; other brokers may not know it at once.

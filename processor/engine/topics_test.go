@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 const changelogTopic = "app-total-changelog"
@@ -229,4 +231,33 @@ func TestARestoreThatHangsTooLongStartsOver(t *testing.T) {
 	require.Equal(t, w.want, w.updates(), "%s", &log)
 	stop()
 	require.Contains(t, log.String(), "starts over")
+}
+
+// A process that is held up between its look at the topics and its look at the offsets, while another one makes the
+// changelog and commits, has lost nothing: it goes on.
+func TestAStartThatIsHeldUpFindsWhatAnotherMade(t *testing.T) {
+	w := newWorld(t)
+	asked, release := make(chan struct{}), make(chan struct{})
+	var first atomic.Bool
+	w.cluster.ControlKey(int16(kmsg.OffsetFetch), func(kmsg.Request) (kmsg.Response, error, bool) {
+		w.cluster.KeepControl()
+		if first.CompareAndSwap(false, true) {
+			w.cluster.SleepControl(func() {
+				close(asked)
+				<-release
+			})
+		}
+		return nil, nil, false
+	})
+	late := w.config(t.TempDir())
+	stopLate := w.start(late)
+	<-asked
+	w.send(500)
+	stop := w.start(w.config(t.TempDir()))
+	require.Equal(t, w.want, w.updates())
+	stop()
+	close(release)
+	w.send(500)
+	require.Equal(t, w.want, w.updates())
+	stopLate()
 }
