@@ -3,12 +3,15 @@ package engine_test
 import (
 	"context"
 	"errors"
+	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/penstock/penstock/processor/internal/broker"
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // usurp joins the application's group under an instance id, and goes without a word.
@@ -75,4 +78,43 @@ func TestAGroupThatCannotBeJoinedIsNamed(t *testing.T) {
 			require.ErrorContains(t, w.err(), c.says)
 		})
 	}
+}
+
+// A process that lost its partitions while it was held up in taking them over, between its look at the committed offsets and
+// its look at the changelog, finds what another one made meanwhile. It takes that for no loss: it goes on as a member.
+func TestAZombieInARestoreBelievesNothing(t *testing.T) {
+	w := newWorld(t)
+	held, release, wake := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	var first atomic.Bool
+	w.cluster.ControlKey(int16(kmsg.ListOffsets), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		w.cluster.KeepControl()
+		ofChangelog := slices.ContainsFunc(req.(*kmsg.ListOffsetsRequest).Topics, func(t kmsg.ListOffsetsRequestTopic) bool { return t.Topic == changelogTopic })
+		if ofChangelog && first.CompareAndSwap(false, true) {
+			w.cluster.SleepControl(func() { close(held); <-release })
+		}
+		return nil, nil, false
+	})
+	w.cluster.ControlKey(int16(kmsg.Heartbeat), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		w.cluster.KeepControl()
+		if id := req.(*kmsg.HeartbeatRequest).InstanceID; id != nil && *id == "zombie" {
+			w.cluster.SleepControl(func() { <-wake })
+		}
+		return nil, nil, false
+	})
+	zombie := w.config(t.TempDir())
+	zombie.Instance, zombie.SessionTimeout, zombie.TransactionTimeout = "zombie", 2*time.Second, 2*time.Second
+	stopZombie := w.start(zombie)
+	<-held
+	w.send(500)
+	stop := w.start(w.config(t.TempDir()))
+	require.Equal(t, w.want, w.updates())
+	close(release)
+	require.Never(t, func() bool { return w.err() != nil }, 500*time.Millisecond, 10*time.Millisecond)
+	close(wake)
+	w.send(500)
+	require.Equal(t, w.want, w.updates())
+	stop()
+	w.send(500)
+	require.Equal(t, w.want, w.updates(), "the zombie lives")
+	stopZombie()
 }

@@ -37,6 +37,19 @@ func (g *Group) Lease(p int32) (Lease, error) {
 	return *l, nil
 }
 
+// Held returns nil if the partition was held, without a break, from when the epoch began until a time after the call.
+// ErrNotOwned says that it was not; any other error, that the coordinator did not answer.
+func (g *Group) Held(ctx context.Context, p int32, epoch uint64) error {
+	l, err := g.Lease(p)
+	if err == nil && l.Epoch != epoch {
+		err = ErrNotOwned
+	}
+	if err != nil {
+		return err
+	}
+	return g.Confirmed(ctx, l)
+}
+
 // Confirmed returns nil if all leases were held, without a break, from when they were given until a time after the call.
 // Whatever was read under them before the call was the newest committed value then: nobody else has owned the partitions
 // since.

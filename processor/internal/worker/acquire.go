@@ -3,9 +3,11 @@ package worker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/penstock/penstock/processor/internal/broker"
+	"github.com/penstock/penstock/processor/internal/member"
 	"github.com/penstock/penstock/processor/internal/restore"
 	"github.com/penstock/penstock/processor/internal/task"
 	"github.com/penstock/penstock/processor/internal/topology"
@@ -20,6 +22,9 @@ type restoring struct {
 	done      chan struct{}
 }
 
+// believeEvery is the pause between two questions whether a partition is still owned.
+const believeEvery = 200 * time.Millisecond
+
 // acquire begins to take a task over. The goroutine ends before the task is released.
 func (w *Worker) acquire(ctx context.Context, partition int32, epoch uint64) {
 	ctx, cancel := context.WithCancel(ctx)
@@ -30,6 +35,7 @@ func (w *Worker) acquire(ctx context.Context, partition int32, epoch uint64) {
 		defer close(r.done)
 		defer cancel()
 		result, err := w.restore(ctx, partition)
+		err = w.believe(ctx, r, err)
 		var timers *task.Timers
 		if err == nil {
 			timers, err = task.ReadTimers(w.cfg.Restore.Store, w.cfg.Topology, partition)
@@ -47,6 +53,29 @@ func (w *Worker) restore(ctx context.Context, partition int32) (restore.Result, 
 		err = w.step(Restored)
 	}
 	return result, err
+}
+
+// believe returns err, unless it is a mismatch that a process which did not own the partition without a break may have
+// dreamt up: held up between two looks at the broker, it saw what others had made of the partition meanwhile.
+func (w *Worker) believe(ctx context.Context, r *restoring, err error) error {
+	var mismatch *restore.MismatchError
+	if !errors.As(err, &mismatch) {
+		return err
+	}
+	for {
+		held := w.cfg.Held(ctx, r.partition, r.epoch)
+		if held == nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(believeEvery):
+		}
+		if errors.Is(held, member.ErrNotOwned) {
+			return fmt.Errorf("%w, so this was not believed: %v", held, err)
+		}
+	}
 }
 
 // restored opens a task whose state is complete.

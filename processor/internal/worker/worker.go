@@ -33,9 +33,11 @@ type Config struct {
 	CommitInterval time.Duration // under load
 	Membership     func() broker.Membership
 	Epoch          func(partition int32) uint64
-	Logger         *slog.Logger
-	Counters       *Counters
-	Monitor        *telemetry.Monitor // may be nil
+	// Held returns nil if the partition was held, without a break, since the epoch began.
+	Held     func(ctx context.Context, partition int32, epoch uint64) error
+	Logger   *slog.Logger
+	Counters *Counters
+	Monitor  *telemetry.Monitor // may be nil
 	// Ready is called when a task begins to run.
 	Ready func(partition int32)
 	// Step is called at each step, of a restore on its own goroutine; a test stops the worker there by an error. May be nil.
