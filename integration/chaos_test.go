@@ -231,16 +231,12 @@ func (c *chaos) signal(n int, s syscall.Signal) {
 	}
 }
 
-// terminate ends a member by SIGTERM, within 10 s whatever else is broken.
+// terminate ends a member by SIGTERM, within 10 s whatever else is broken. It may have ended before, for want of a broker.
 func (c *chaos) terminate(n int) {
 	c.t.Helper()
 	p := c.members[n]
-	select {
-	case <-p.done:
-		require.True(c.t, foundNoBroker(p), "%v\n%s", p.err, p.log.tail(4000))
-	default:
-		p.stop()
-	}
+	p.terminate()
+	require.True(c.t, p.err == nil || foundNoBroker(p), "%v\n%s", p.err, p.log.tail(4000))
 }
 
 // foundNoBroker tells whether a member that ended says that no broker answered at its start.
