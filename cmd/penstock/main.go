@@ -15,6 +15,7 @@ func main() {
 	context.AfterFunc(ctx, restore) // a second signal kills
 	p := &program{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, environ: os.Environ()}
 	p.terminal = isatty.IsTerminal(os.Stdout.Fd()) && os.Getenv("TERM") != "dumb"
-	p.oneTerminal = p.terminal && isatty.IsTerminal(os.Stderr.Fd())
+	p.typed = isatty.IsTerminal(os.Stdin.Fd())
+	p.errTerminal = isatty.IsTerminal(os.Stderr.Fd()) && os.Getenv("TERM") != "dumb"
 	os.Exit(p.run(ctx, os.Args[1:]))
 }

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/penstock/penstock/cmd/penstock/internal/feed"
+	"github.com/penstock/penstock/cmd/penstock/internal/health"
 	"github.com/penstock/penstock/cmd/penstock/internal/kafka"
 	"github.com/penstock/penstock/cmd/penstock/internal/settings"
 	"github.com/penstock/penstock/cmd/penstock/internal/tlsfiles"
@@ -34,6 +36,8 @@ type produceFlags struct {
 	letters string
 	rate    int
 	skipBad bool
+	idle    time.Duration
+	httpFlags
 }
 
 const produceExample = `  penstock produce wins.csv
@@ -64,9 +68,11 @@ code is then 1 unless --skip-bad is given.`,
 		fs.StringVar(&f.listen, "listen", "", "be a line server at this address until interrupted")
 		fs.StringVar(&f.cert, "listen-tls-cert", "", "PEM file of the certificate to listen by TLS with; read again when it changes")
 		fs.StringVar(&f.key, "listen-tls-key", "", "PEM file of its key")
+		fs.DurationVar(&f.idle, "listen-idle-limit", 0, "end a client that sends nothing for so long; 0: none is")
 		fs.StringVar(&f.letters, "bad-topic", "", "topic for the lines that are bad, each with its reason, source and number")
 		fs.IntVar(&f.rate, "rate", 0, "most records a second; 0: no bound")
 		fs.BoolVar(&f.skipBad, "skip-bad", false, "exit with 0 although lines were bad")
+		f.httpFlags.flags(fs, "address to serve /metrics, /livez and /readyz at", "/metrics asks for; the probes ask for none")
 	})
 	return cmd
 }
@@ -92,13 +98,21 @@ func (p *program) produce(ctx context.Context, f *produceFlags, files []string) 
 		}
 	}
 	began := time.Now()
-	fd := feed.New(feed.Config{Client: cl, Topic: f.input, Output: feed.Format(f.inputFormat), Rate: f.rate, BadTopic: f.letters, Bad: p.badLine})
+	fd := feed.New(feed.Config{Client: cl, Topic: f.input, Output: feed.Format(f.inputFormat), Rate: f.rate, BadTopic: f.letters, Bad: p.badLine, IdleLimit: f.idle})
+	watched, err := p.watchFeed(ctx, f, fd)
+	if err != nil {
+		return err
+	}
+	defer watched()
+	typed := p.typed && f.connect+f.listen == "" && (len(files) == 0 || slices.Contains(files, "-"))
+	hide := p.showFeed(fd, began, !typed)
 	err = p.feed(ctx, f, fd, files)
 	flush, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTimeout)
 	defer cancel()
 	if flushErr := fd.Flush(flush); err == nil || errors.Is(err, context.Canceled) {
 		err = errors.Join(flushErr, err)
 	}
+	hide()
 	elapsed := time.Since(began).Seconds()
 	p.say("%s records sent to %s, %s bad lines, %s, %s records/s", view.Number(fd.Sent()), f.input, view.Number(fd.Bad()),
 		view.Seconds(elapsed), view.Number(int64(float64(fd.Sent())/elapsed)))
@@ -106,6 +120,48 @@ func (p *program) produce(ctx context.Context, f *produceFlags, files []string) 
 		err = fmt.Errorf("%d bad lines were not sent", fd.Bad())
 	}
 	return err
+}
+
+// watchFeed serves its counters, where that is asked for, until the function is called that it returns.
+func (p *program) watchFeed(ctx context.Context, f *produceFlags, fd *feed.Feed) (stop func(), err error) {
+	if f.http == "" {
+		return func() {}, nil
+	}
+	l, _, err := f.httpFlags.listen(p)
+	if err != nil {
+		return nil, err
+	}
+	logger := p.logger
+	serving, end := context.WithCancel(context.WithoutCancel(ctx))
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if err := (&health.Server{Handler: counted(fd), Token: f.token}).Serve(serving, l); err != nil {
+			logger.Error("http ended", "error", err)
+		}
+	}()
+	return func() { end(); <-ended }, nil
+}
+
+// showFeed shows on a terminal how far it is, until the function is called that it returns. Where lines are typed at the
+// same terminal it does not.
+func (p *program) showFeed(fd *feed.Feed, began time.Time, show bool) (hide func()) {
+	if !p.errTerminal || !show {
+		return func() {}
+	}
+	stderr := p.stderr
+	line := view.NewProgress(stderr, func() string {
+		s := time.Since(began).Seconds()
+		return fmt.Sprintf("%s lines, %s acknowledged, %s bad, %s, %s records/s", view.Number(fd.Lines()), view.Number(fd.Sent()), view.Number(fd.Bad()),
+			view.Seconds(s), view.Number(int64(float64(fd.Sent())/s)))
+	})
+	p.stderr = line
+	p.setLogger()
+	return func() {
+		_ = line.Close()
+		p.stderr = stderr
+		p.setLogger()
+	}
 }
 
 // flushTimeout bounds the wait for the brokers at the end.

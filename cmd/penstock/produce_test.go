@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"io"
 	"net"
 	"path/filepath"
 	"testing"
@@ -13,8 +14,11 @@ import (
 
 	"github.com/penstock/penstock/cmd/penstock/internal/tlsfiles"
 	"github.com/penstock/penstock/cmd/penstock/internal/tlsfiles/tlstest"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // A line server that hangs up, or breaks off in the middle of a line, is asked again; half a line is no amount.
@@ -134,6 +138,56 @@ func TestTooManyClientsAreTold(t *testing.T) {
 	require.Equal(t, "64 others are connected\n", answer)
 	c.stop()
 	c.end(t, 0)
+}
+
+// What is read, and what the brokers have of it, is told over HTTP: a line is acknowledged once they have it, not before.
+func TestLinesAreAcknowledgedOnceTheBrokersHaveThem(t *testing.T) {
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(2, "transactions"))
+	require.NoError(t, err)
+	t.Cleanup(cluster.Close)
+	asked, release := make(chan struct{}), make(chan struct{})
+	cluster.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
+		cluster.SleepControl(func() { close(asked); <-release })
+		return nil, nil, false
+	})
+	c := startWith(t, []string{"PENSTOCK_PRODUCE_HTTP_TOKEN=let-me-in"}, "", "produce", "--brokers="+cluster.ListenAddrs()[0], "--listen", "127.0.0.1:0",
+		"--http", "127.0.0.1:0", "--skip-bad", "--listen-idle-limit", "2s")
+	base := "http://" + c.stderr.await(t, `msg=http address=(\S+)`)[1]
+	server := c.stderr.await(t, `listening at (\S+)`)[1]
+	conn, err := net.Dial("tcp", server)
+	require.NoError(t, err)
+	defer conn.Close()
+	fmt.Fprint(conn, "s1,1\nnonsense\ns1,2\n")
+
+	code, _ := ask(t, base+"/metrics", "")
+	require.Equal(t, 401, code)
+	code, _ = ask(t, base+"/livez", "")
+	require.Equal(t, 200, code)
+	says := func(lines ...string) {
+		t.Helper()
+		require.EventuallyWithT(t, func(col *assert.CollectT) {
+			_, body := ask(t, base+"/metrics", "let-me-in")
+			for _, l := range lines {
+				assert.Contains(col, body, l+"\n")
+			}
+		}, 20*time.Second, 10*time.Millisecond)
+	}
+	<-asked
+	says("penstock_produce_lines_total 3", `penstock_produce_bad_lines_total{reason="missing-field"} 1`, "penstock_produce_read_bytes_total 16",
+		"penstock_produce_acknowledged_total 0", "penstock_produce_clients 1")
+	close(release)
+	says("penstock_produce_acknowledged_total 2")
+
+	// The client sends no more, and is told why it is let go.
+	require.NoError(t, conn.SetReadDeadline(time.Now().Add(20*time.Second)))
+	answers, err := io.ReadAll(conn)
+	require.NoError(t, err)
+	require.Contains(t, string(answers), "line 2: missing-field")
+	require.Contains(t, string(answers), "nothing came for 2s\n")
+	says("penstock_produce_clients 0", "penstock_produce_clients_idle_total 1")
+	c.stop()
+	c.end(t, 0)
+	require.Contains(t, c.stderr.String(), "2 records sent to transactions, 1 bad lines")
 }
 
 // values are those of a topic's first records.

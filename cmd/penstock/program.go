@@ -34,8 +34,9 @@ type program struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	environ        []string
+	typed          bool // stdin is a terminal
 	terminal       bool // stdout is one
-	oneTerminal    bool // stderr is the same
+	errTerminal    bool // stderr is one
 
 	settings            []settings.Setting // of the command that runs
 	logFormat, logLevel string

@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
-	"fmt"
 	"net"
 	"net/http"
 	"runtime"
@@ -17,7 +15,6 @@ import (
 	"github.com/penstock/penstock/cmd/penstock/internal/health"
 	"github.com/penstock/penstock/cmd/penstock/internal/page"
 	"github.com/penstock/penstock/cmd/penstock/internal/settings"
-	"github.com/penstock/penstock/cmd/penstock/internal/tlsfiles"
 	"github.com/penstock/penstock/processor/engine"
 	"github.com/penstock/penstock/processor/session"
 )
@@ -31,11 +28,8 @@ type serviceFlags struct {
 	memory    settings.Size
 
 	compression string
-	http        string
-	httpCert    string
-	httpKey     string
-	token       string
-	pprof       bool
+	httpFlags
+	pprof bool
 }
 
 const runExample = `  penstock run --brokers localhost:9092 --create-topics
@@ -78,12 +72,9 @@ func (f *serviceFlags) declare(cmd *cobra.Command) {
 		fs.Int16Var(&c.ReplicationFactor, "replication-factor", -1, "of topics that are created; -1: the broker's default")
 		fs.IntVar(&c.Standby, "standby", 0, "warm copies of each partition that the other processes keep, for a fast takeover")
 		fs.BoolVar(&c.Stay, "stay", false, "keep the membership at a stop, for a restart within the session timeout")
-		fs.StringVar(&f.http, "http", "", "address to serve a page for people, /livez, /readyz, /metrics and /api/v1 at, such as 127.0.0.1:8080; :8080 is open to the network")
+		f.httpFlags.flags(fs, "address to serve a page for people, /livez, /readyz, /metrics and /api/v1 at, such as 127.0.0.1:8080; :8080 is open to the network",
+			"/metrics, /api and /debug ask for, the same on all processes; the probes ask for none")
 		fs.StringVar(&c.Advertise, "advertise", "", "where the other processes reach this one's --http, to ask for state: host:port or a URL (default: --http, where that names a host)")
-		fs.StringVar(&f.httpCert, "http-tls-cert", "", "PEM file of the certificate to serve by TLS with; read again when it changes")
-		fs.StringVar(&f.httpKey, "http-tls-key", "", "PEM file of its key")
-		fs.StringVar(&f.token, "http-token", "", "bearer token that /metrics, /api and /debug ask for, the same on all processes; the probes ask for none")
-		settings.Secret(fs, "http-token")
 		fs.BoolVar(&f.pprof, "pprof", false, "serve Go's profiles at /debug/pprof/ as well")
 	})
 }
@@ -138,18 +129,6 @@ func advertised(address string, bound net.Addr, secure bool) string {
 	return net.JoinHostPort(host, port)
 }
 
-// httpTLS is nil where HTTP is plain.
-func (f *serviceFlags) httpTLS(warn func(error)) (*tls.Config, error) {
-	if f.httpCert == "" && f.httpKey == "" {
-		return nil, nil
-	}
-	files, err := tlsfiles.Open(tlsfiles.Files{Cert: f.httpCert, Key: f.httpKey}, warn)
-	if err != nil {
-		return nil, fmt.Errorf("http-tls-cert, http-tls-key: %w", err)
-	}
-	return files.Server(), nil
-}
-
 func (p *program) serve(ctx context.Context, f *serviceFlags) error {
 	f.conn.Warn = func(err error) { p.logger.Warn(err.Error()) }
 	window, cfg, err := f.configure()
@@ -166,21 +145,16 @@ func (p *program) serve(ctx context.Context, f *serviceFlags) error {
 	serving, ended := context.WithCancel(context.WithoutCancel(ctx)) // probes are answered while the engine stops
 	defer ended()
 	if f.http != "" {
-		secure, err := f.httpTLS(f.conn.Warn)
-		if err != nil {
-			return usage(err)
-		}
-		l, err := health.Listen(f.http, secure)
+		l, secure, err := f.listen(p)
 		if err != nil {
 			return err
 		}
 		cfg.Queries = &engine.Queries{Token: f.token}
 		if cfg.Advertise == "" {
-			cfg.Advertise = advertised(f.http, l.Addr(), secure != nil)
+			cfg.Advertise = advertised(f.http, l.Addr(), secure)
 		}
 		server := &health.Server{Handler: p.served(serving, f, cfg), Token: f.token, Pprof: f.pprof, Open: page.Open()}
 		g.Go(func() error { return server.Serve(serving, l) })
-		p.logger.Info("http", "address", l.Addr().String(), "tls", secure != nil)
 	}
 	p.logger.Info("penstock starts", "version", versionText(), "app", window.ID, "input", window.Input, "output", window.Output,
 		"brokers", cfg.Brokers, "workers", cfg.Workers, "guarantee", f.guarantee)

@@ -110,7 +110,7 @@ func (p *program) view(f *tailFlags) (v view.View, restore func(), err error) {
 // table is the view for a terminal.
 func (p *program) table() (v view.View, restore func()) {
 	table, stderr := view.NewTable(p.stdout), p.stderr
-	if p.oneTerminal {
+	if p.errTerminal {
 		p.stderr = table.Above()
 		p.setLogger()
 	}

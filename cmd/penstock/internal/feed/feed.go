@@ -41,6 +41,8 @@ type Config struct {
 	Output Format // of the records
 	Rate   int    // most records a second, of all streams together; 0: no bound
 
+	// IdleLimit ends a client of Serve that sends nothing for so long; 0: none is.
+	IdleLimit time.Duration
 	// BadTopic gets each line that is not sent, with headers that say why; empty: none does.
 	BadTopic string
 	// Bad is told of each line that is not sent. It is called by one goroutine at a time.
@@ -58,19 +60,24 @@ func ClientOpts() []kgo.Opt {
 	}
 }
 
-// Feed sends lines. Its methods may be called by many goroutines.
+// Feed sends lines. Its methods may be called by many goroutines. It is a prometheus.Collector.
 type Feed struct {
-	cfg    Config
-	sent   atomic.Int64
-	bad    atomic.Int64
-	badMu  sync.Mutex // Config.Bad's
-	paced  atomic.Int64
-	began  time.Time
-	failed atomic.Pointer[error] // the first record that the brokers did not take
+	cfg     Config
+	lines   atomic.Int64
+	sent    atomic.Int64
+	bad     atomic.Int64
+	badMu   sync.Mutex // Config.Bad's
+	paced   atomic.Int64
+	began   time.Time
+	failed  atomic.Pointer[error] // the first record that the brokers did not take
+	metrics metrics
 }
 
 // New makes a Feed.
-func New(cfg Config) *Feed { return &Feed{cfg: cfg, began: time.Now()} }
+func New(cfg Config) *Feed { return &Feed{cfg: cfg, began: time.Now(), metrics: newMetrics()} }
+
+// Lines counts the lines that were read.
+func (f *Feed) Lines() int64 { return f.lines.Load() }
 
 // Sent counts the records that the brokers have.
 func (f *Feed) Sent() int64 { return f.sent.Load() }
@@ -97,6 +104,7 @@ func (f *Feed) failure() error {
 func (f *Feed) delivered(_ *kgo.Record, err error) {
 	if err == nil {
 		f.sent.Add(1)
+		f.metrics.acknowledged.Inc()
 		return
 	}
 	err = fmt.Errorf("send to topic %s: %w", f.cfg.Topic, err)
@@ -131,8 +139,11 @@ func (f *Feed) Read(ctx context.Context, s Stream) error {
 			if len(line) == 0 || n == 1 && s.Format == CSV && isHeader(line) {
 				continue
 			}
+			f.metrics.bytes.Add(float64(len(line)))
 			err = w.send(ctx, line)
 		}
+		f.lines.Add(1)
+		f.metrics.lines.Inc()
 		if err != nil && ctx.Err() == nil {
 			f.keepBad(ctx, s, n, line, err)
 		}
@@ -165,13 +176,9 @@ func (f *Feed) keepBad(ctx context.Context, s Stream, n int, line []byte, why er
 	if f.cfg.BadTopic == "" {
 		return
 	}
-	reason := codec.Reason(why)
-	if errors.Is(why, errTooLong) {
-		reason = "too-long"
-	}
 	header := func(key, value string) kgo.RecordHeader { return kgo.RecordHeader{Key: key, Value: []byte(value)} }
 	f.cfg.Client.Produce(ctx, &kgo.Record{Topic: f.cfg.BadTopic, Value: bytes.Clone(line), Headers: []kgo.RecordHeader{
-		header(HeaderReason, reason), header(HeaderMessage, why.Error()), header(HeaderSource, s.Source), header(HeaderLine, strconv.Itoa(n))}}, f.kept)
+		header(HeaderReason, reason(why)), header(HeaderMessage, why.Error()), header(HeaderSource, s.Source), header(HeaderLine, strconv.Itoa(n))}}, f.kept)
 }
 
 // kept is the promise of a bad line's record.
@@ -184,6 +191,7 @@ func (f *Feed) kept(_ *kgo.Record, err error) {
 
 func (f *Feed) report(s Stream, line int, err error) {
 	f.bad.Add(1)
+	f.metrics.bad.WithLabelValues(reason(err)).Inc()
 	if f.cfg.Bad != nil {
 		f.badMu.Lock()
 		f.cfg.Bad(s.Source, line, err)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"os"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -89,6 +90,7 @@ func (f *Feed) Serve(ctx context.Context, l net.Listener, format Format) error {
 				return fmt.Errorf("listen on %s: %w", l.Addr(), err)
 			}
 			if !g.TryGo(func() error { return f.serve(ctx, conn, format) }) {
+				f.metrics.refused.Inc()
 				refuse(conn)
 			}
 		}
@@ -104,6 +106,8 @@ func refuse(conn net.Conn) {
 }
 
 func (f *Feed) serve(ctx context.Context, conn net.Conn, format Format) error {
+	f.metrics.clients.Inc()
+	defer f.metrics.clients.Dec()
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
 	defer conn.Close()
@@ -113,7 +117,12 @@ func (f *Feed) serve(ctx context.Context, conn net.Conn, format Format) error {
 			conn.Close() // it does not read what is wrong with its lines
 		}
 	}
-	err := f.Read(ctx, Stream{Source: conn.RemoteAddr().String(), Format: format, Reader: client{conn}, Bad: answer})
+	err := f.Read(ctx, Stream{Source: conn.RemoteAddr().String(), Format: format, Reader: client{conn, f.cfg.IdleLimit}, Bad: answer})
+	if errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() == nil {
+		f.metrics.idle.Inc()
+		_ = conn.SetWriteDeadline(time.Now().Add(time.Second))
+		fmt.Fprintf(conn, "nothing came for %v\n", f.cfg.IdleLimit)
+	}
 	if ctx.Err() != nil || errors.Is(err, errBroken) {
 		return nil // the server serves the others
 	}
@@ -123,10 +132,16 @@ func (f *Feed) serve(ctx context.Context, conn net.Conn, format Format) error {
 // errBroken says that a connection broke, and perhaps a line with it, which is not taken for a whole one.
 var errBroken = errors.New("the connection broke")
 
-// client is a connection whose end is told from its breaking.
-type client struct{ net.Conn }
+// client is a connection whose end is told from its breaking, and that breaks when nothing comes for idle; 0: it never does.
+type client struct {
+	net.Conn
+	idle time.Duration
+}
 
 func (c client) Read(p []byte) (int, error) {
+	if c.idle > 0 {
+		_ = c.SetReadDeadline(time.Now().Add(c.idle))
+	}
 	n, err := c.Conn.Read(p)
 	if err != nil && !errors.Is(err, io.EOF) {
 		err = fmt.Errorf("%w: %w", errBroken, err)

@@ -1,0 +1,72 @@
+package main
+
+import (
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/http"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/spf13/pflag"
+
+	"github.com/penstock/penstock/cmd/penstock/internal/health"
+	"github.com/penstock/penstock/cmd/penstock/internal/settings"
+	"github.com/penstock/penstock/cmd/penstock/internal/tlsfiles"
+)
+
+// httpFlags are those of a command that is watched over HTTP.
+type httpFlags struct {
+	http     string
+	httpCert string
+	httpKey  string
+	token    string
+}
+
+// flags declares them: what is said of the address, and what asks for the token.
+func (f *httpFlags) flags(fs *pflag.FlagSet, address, guarded string) {
+	fs.StringVar(&f.http, "http", "", address)
+	fs.StringVar(&f.httpCert, "http-tls-cert", "", "PEM file of the certificate to serve by TLS with; read again when it changes")
+	fs.StringVar(&f.httpKey, "http-tls-key", "", "PEM file of its key")
+	fs.StringVar(&f.token, "http-token", "", "bearer token that "+guarded)
+	settings.Secret(fs, "http-token")
+}
+
+// httpTLS is nil where HTTP is plain.
+func (f *httpFlags) httpTLS(warn func(error)) (*tls.Config, error) {
+	if f.httpCert == "" && f.httpKey == "" {
+		return nil, nil
+	}
+	files, err := tlsfiles.Open(tlsfiles.Files{Cert: f.httpCert, Key: f.httpKey}, warn)
+	if err != nil {
+		return nil, fmt.Errorf("http-tls-cert, http-tls-key: %w", err)
+	}
+	return files.Server(), nil
+}
+
+// listen opens the address; secure says by TLS.
+func (f *httpFlags) listen(p *program) (l net.Listener, secure bool, err error) {
+	config, err := f.httpTLS(func(err error) { p.logger.Warn(err.Error()) })
+	if err != nil {
+		return nil, false, usage(err)
+	}
+	l, err = health.Listen(f.http, config)
+	if err == nil {
+		p.logger.Info("http", "address", l.Addr().String(), "tls", config != nil)
+	}
+	return l, config != nil, err
+}
+
+// counted is what a command answers that has nothing but counters: they, and that it lives.
+func counted(of ...prometheus.Collector) http.Handler {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registry.MustRegister(of...)
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	lives := func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") }
+	mux.HandleFunc("GET /livez", lives)
+	mux.HandleFunc("GET /readyz", lives)
+	return mux
+}
