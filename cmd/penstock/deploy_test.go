@@ -96,10 +96,11 @@ func scrape(t *testing.T) map[string][]string {
 	require.Eventually(t, func() bool { code, _ := ask(t, base+"/readyz", ""); return code == 200 }, 20*time.Second, 20*time.Millisecond)
 	send(t, addr, &kgo.Record{Topic: "transactions", Key: []byte("s1"), Value: []byte("not JSON")})
 	send(t, addr, &kgo.Record{Topic: "transactions", Key: []byte("s1"), Value: []byte(`{"sessionId":"s1","winAmount":1}`)})
+	send(t, addr, &kgo.Record{Topic: "transactions", Key: []byte("s1"), Value: []byte(`{"sessionId":"s1","winAmount":1,"deposit":true}`)})
 	var body string
 	require.Eventually(t, func() bool {
 		_, body = ask(t, base+"/metrics", "")
-		return strings.Contains(body, `penstock_output_records_total{topic="session-updates"} 1`) && strings.Contains(body, `penstock_rejected_records_total{reason="json"} 1`)
+		return strings.Contains(body, `penstock_output_records_total{topic="session-updates"} 2`) && strings.Contains(body, `penstock_state_removes_total{state="total"} 1`) && strings.Contains(body, `penstock_rejected_records_total{reason="json"} 1`)
 	}, 20*time.Second, 50*time.Millisecond)
 	c.stop()
 	c.end(t, 0)

@@ -44,12 +44,12 @@ func Run(ctx context.Context, app *processor.App, cfg Config) error {
 	if cfg.StateDir == "" {
 		cfg.StateDir = statedir.DefaultPath(topo.ID)
 	}
-	e := &engine{topo: topo, cfg: cfg, counters: &worker.Counters{Outputs: make([]atomic.Int64, len(topo.Outputs))}, monitor: cfg.Monitor.inner()}
+	e := &engine{topo: topo, cfg: cfg, counters: &worker.Counters{Outputs: make([]atomic.Int64, len(topo.Outputs)), Removes: make([]atomic.Int64, len(topo.States))}, monitor: cfg.Monitor.inner()}
 	if err := e.whenRoom(ctx, e.openDir); err != nil || e.dir == nil {
 		return err
 	}
 	defer e.dir.Close()
-	e.monitor.Start(topo.ID, e.instance, counts(e.counters, topo.Outputs))
+	e.monitor.Start(topo.ID, e.instance, counts(e.counters, topo))
 	stopping := context.AfterFunc(ctx, e.monitor.Stopping)
 	defer stopping()
 	for {

@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"github.com/penstock/penstock/processor/internal/telemetry"
+	"github.com/penstock/penstock/processor/internal/topology"
 	"github.com/penstock/penstock/processor/internal/worker"
 	"github.com/penstock/penstock/statestore/pebblestore"
 )
@@ -35,14 +36,17 @@ func (m *Monitor) inner() *telemetry.Monitor {
 	return m.m
 }
 
-func counts(c *worker.Counters, outputs []string) func() telemetry.Counts {
+func counts(c *worker.Counters, t *topology.Topology) func() telemetry.Counts {
 	return func() telemetry.Counts {
 		all := telemetry.Counts{Records: c.Records.Load(), Rejected: c.Rejected.Load(), Commits: c.Commits.Load(), Aborts: c.Aborts.Load(),
 			Checks: c.Checks.Load(), Violations: c.Violations.Load(), Misplaced: c.Misplaced.Load(),
 			Changelog: c.Changelog.Load(), DeadLetters: c.DeadLetters.Load(), Timers: c.Timers.Load(), Lookups: c.Lookups.Load(), StoreReads: c.StoreReads.Load(),
-			Flushes: c.Flushes.Load(), FlushedEntries: c.FlushedEntries.Load(), Durable: c.Durable.Load(), Outputs: map[string]int64{}}
-		for i, topic := range outputs {
+			Flushes: c.Flushes.Load(), FlushedEntries: c.FlushedEntries.Load(), Durable: c.Durable.Load(), Outputs: map[string]int64{}, Removes: map[string]int64{}}
+		for i, topic := range t.Outputs {
 			all.Outputs[topic] += c.Outputs[i].Load()
+		}
+		for i, state := range t.States {
+			all.Removes[state] = c.Removes[i].Load()
 		}
 		return all
 	}

@@ -67,6 +67,7 @@ func (t *Task) Keep(changelog []int64, now int64) {
 		t.changelog[i] = max(t.changelog[i], end)
 	}
 	copy(t.committed, t.next)
+	clear(t.removes)
 	t.fired, t.streamKept = false, t.stream
 	t.refreshed = now
 	t.evict()
@@ -101,5 +102,6 @@ func (t *Task) Abort() {
 	t.held = t.held[:0]
 	clear(t.latest)
 	copy(t.next, t.committed)
+	clear(t.removes)
 	t.fired, t.stream = false, t.streamKept
 }

@@ -58,6 +58,7 @@ func (t *Task) Remove(state int) error {
 	}
 	t.touch(state, e)
 	e.phase = phaseRemoved
+	t.removing = append(t.removing, state)
 	return nil
 }
 

@@ -70,7 +70,11 @@ func (t *Task) settle(r *topology.Record, undone func()) error {
 		}
 	} else {
 		t.release(mark)
+		for _, state := range t.removing {
+			t.removes[state]++
+		}
 	}
+	t.removing = t.removing[:0]
 	t.undo, t.undoBuf = t.undo[:0], t.undoBuf[:0]
 	return nil
 }

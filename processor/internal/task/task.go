@@ -90,6 +90,9 @@ type Task struct {
 	held    []Effect          // emissions that a later one may replace
 	stats   Stats
 
+	removing []int   // states that the current record removed its key's value from
+	removes  []int64 // by state: how often that was done in this transaction
+
 	timers []timer
 	fired  bool // a timer, in this transaction
 	firing topology.Record
@@ -128,6 +131,7 @@ func New(cfg Config, at Position) *Task {
 		changelog: append([]int64(nil), at.Changelogs...),
 		slots:     make([]*entry, len(cfg.Topology.States)),
 		latest:    map[latestKey]int{},
+		removes:   make([]int64, len(cfg.Topology.States)),
 		refreshed: at.Time,
 	}
 	for _, name := range cfg.Topology.States {
@@ -172,6 +176,9 @@ func (t *Task) ClearEffects() {
 	clear(t.effects)
 	t.effects = t.effects[:0]
 }
+
+// Removes is, by state, how often this transaction removed a key's value.
+func (t *Task) Removes() []int64 { return t.removes }
 
 // TakeStats returns the counts since the last call.
 func (t *Task) TakeStats() Stats {

@@ -62,6 +62,7 @@ var (
 	misplacedDesc  = desc("misplaced_records_total", "Input records on a partition that the default partitioner would not choose for their key.")
 	outputsDesc    = desc("output_records_total", "Records of committed transactions, by output.", "topic")
 	changelogDesc  = desc("changelog_records_total", "Changelog records of committed transactions.")
+	removesDesc    = desc("state_removes_total", "How often handlers removed a key's value, in committed transactions. Of the session window's state total: sessions closed.", "state")
 	lettersDesc    = desc("dead_letters_total", "Dead letters of committed transactions: each is in the topic once.")
 	timersDesc     = desc("timers_fired_total", "Timers that fired; one is counted again when its transaction is repeated.")
 	lookupsDesc    = desc("state_lookups_total", "Lookups of a key in a state, one for each record and state.")
@@ -88,7 +89,7 @@ var (
 // Describe implements prometheus.Collector.
 func (status) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{infoDesc, readyDesc, joinedDesc, reachableDesc, recordsDesc, commitsDesc, abortsDesc,
-		checksDesc, violationsDesc, misplacedDesc, outputsDesc, changelogDesc, lettersDesc, timersDesc, lookupsDesc, readsDesc,
+		checksDesc, violationsDesc, misplacedDesc, outputsDesc, changelogDesc, removesDesc, lettersDesc, timersDesc, lookupsDesc, readsDesc,
 		flushesDesc, flushedDesc, durableDesc, entriesDesc, dirtyDesc, waitingDesc, diskDesc, memtableDesc, blocksDesc, partitionsDesc, cacheDesc,
 		remainingDesc, heldRestDesc, lagDesc, behindDesc, heldDesc, heldRecsDesc} {
 		ch <- d
@@ -118,6 +119,9 @@ func (c status) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(outputsDesc, prometheus.CounterValue, float64(n), topic)
 	}
 	count(changelogDesc, s.Counts.Changelog)
+	for state, n := range s.Counts.Removes {
+		ch <- prometheus.MustNewConstMetric(removesDesc, prometheus.CounterValue, float64(n), state)
+	}
 	count(lettersDesc, s.Counts.DeadLetters)
 	count(timersDesc, s.Counts.Timers)
 	count(lookupsDesc, s.Counts.Lookups)

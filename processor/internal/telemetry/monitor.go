@@ -43,6 +43,7 @@ type Counts struct {
 	// Records of committed transactions.
 	Outputs     map[string]int64 `json:"outputs"` // by topic
 	Changelog   int64            `json:"changelog"`
+	Removes     map[string]int64 `json:"removes"` // by state: how often a handler removed a key's value
 	DeadLetters int64            `json:"deadLetters"`
 	Timers      int64            `json:"timersFired"`
 	// Lookups of state; those that the cache did not answer are StoreReads.

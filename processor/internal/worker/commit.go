@@ -114,6 +114,9 @@ func (w *Worker) keep(touched []*owned) {
 		for state, t := range o.tracks {
 			ends[state] = t.End()
 		}
+		for state, n := range o.task.Removes() {
+			w.cfg.Counters.Removes[state].Add(n)
+		}
 		o.task.Keep(ends, now)
 		w.cfg.Monitor.Committed(o.task.Partition(), o.task.Next, telemetry.Cache{Bytes: o.task.CacheBytes(), Entries: o.task.CacheEntries(), Dirty: o.task.Dirty(), Timers: o.task.TimersWaiting()})
 		w.count(o)

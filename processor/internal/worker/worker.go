@@ -51,6 +51,7 @@ type Counters struct {
 	Records, Rejected, Commits, Aborts, Checks, Violations, Misplaced atomic.Int64
 
 	Outputs                          []atomic.Int64 // by output: records of committed transactions
+	Removes                          []atomic.Int64 // by state: removes by committed transactions
 	Changelog, DeadLetters, Timers   atomic.Int64   // likewise
 	Lookups, StoreReads              atomic.Int64   // of state: those that the cache did not answer read the store
 	Flushes, FlushedEntries, Durable atomic.Int64   // batches written to the store, and how often that was made durable
