@@ -33,13 +33,13 @@ func TestAnIdleTimeoutIsTurnedOnAndOff(t *testing.T) {
 	}
 
 	p := start(t, plain...)
-	require.NoError(t, feed(b.Addr(), transactions, time.Second, seed))
+	require.NoError(t, feed([]string{b.Addr()}, transactions, time.Second, seed))
 	exact()
 	p.stop()
 
 	p = start(t, idle...)
 	fed := make(chan error, 1)
-	go func() { fed <- feed(b.Addr(), transactions, 4*time.Second, seed+1) }()
+	go func() { fed <- feed([]string{b.Addr()}, transactions, 4*time.Second, seed+1) }()
 	for range 4 {
 		time.Sleep(200*time.Millisecond + time.Duration(rng.Int64N(int64(time.Second))))
 		p.running()
@@ -51,7 +51,7 @@ func TestAnIdleTimeoutIsTurnedOnAndOff(t *testing.T) {
 	p.stop()
 
 	p = start(t, plain...)
-	require.NoError(t, feed(b.Addr(), transactions, time.Second, seed+2))
+	require.NoError(t, feed([]string{b.Addr()}, transactions, time.Second, seed+2))
 	exact("--idle-timeout", "1s")
 	p.stop()
 

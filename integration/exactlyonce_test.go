@@ -46,7 +46,7 @@ func killedUnderLoad(t *testing.T, b *kafkatest.Broker, transactions, kills int)
 	members := []*process{begin(0), begin(1)}
 	fed := make(chan error, 1)
 	const pause = 1500 * time.Millisecond
-	go func() { fed <- feed(b.Addr(), transactions, time.Duration(kills)*pause, seed) }()
+	go func() { fed <- feed([]string{b.Addr()}, transactions, time.Duration(kills)*pause, seed) }()
 
 	for i := range kills {
 		time.Sleep(pause/2 + time.Duration(rng.Int64N(int64(pause))))
@@ -70,8 +70,8 @@ func killedUnderLoad(t *testing.T, b *kafkatest.Broker, transactions, kills int)
 
 // feed produces n transactions of a few thousand sessions, spread over a time. One that the client gives up, while the broker
 // is away, is sent again, and may then be there twice.
-func feed(addr string, n int, over time.Duration, seed uint64) error {
-	cl, err := kgo.NewClient(kgo.SeedBrokers(addr))
+func feed(addrs []string, n int, over time.Duration, seed uint64) error {
+	cl, err := kgo.NewClient(kgo.SeedBrokers(addrs...))
 	if err != nil {
 		return err
 	}

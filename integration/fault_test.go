@@ -3,6 +3,7 @@ package integration
 import (
 	"fmt"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -15,7 +16,8 @@ import (
 // cluster is an application with members that a test may break.
 type cluster struct {
 	t      *testing.T
-	broker *kafkatest.Broker
+	broker *kafkatest.Broker // the first
+	addrs  []string          // of all brokers
 	app    string
 	common []string // of what looks at it
 	root   string
@@ -26,7 +28,7 @@ type cluster struct {
 func (c *cluster) client() *kgo.Client {
 	c.t.Helper()
 	if c.cl == nil {
-		cl, err := kgo.NewClient(kgo.SeedBrokers(c.broker.Addr()))
+		cl, err := kgo.NewClient(kgo.SeedBrokers(c.addrs...))
 		require.NoError(c.t, err)
 		c.t.Cleanup(cl.Close)
 		c.cl = cl
@@ -40,7 +42,17 @@ func newCluster(t *testing.T, app string, partitions int, opts ...kafkatest.Opti
 	b := kafkatest.Start(t, opts...)
 	b.CreateTopic(t, "transactions", partitions, nil)
 	b.CreateTopic(t, "session-updates", partitions, nil)
-	return &cluster{t: t, broker: b, app: app, common: []string{"--brokers", b.Addr(), "--app", app}, root: t.TempDir()}
+	return clusterAt(t, app, b)
+}
+
+// clusterAt is an application on brokers that have its topics.
+func clusterAt(t *testing.T, app string, brokers ...*kafkatest.Broker) *cluster {
+	c := &cluster{t: t, broker: brokers[0], app: app, root: t.TempDir()}
+	for _, b := range brokers {
+		c.addrs = append(c.addrs, b.Addr())
+	}
+	c.common = []string{"--brokers", strings.Join(c.addrs, ","), "--app", app}
+	return c
 }
 
 func (c *cluster) dir(n int) string { return filepath.Join(c.root, fmt.Sprint(n)) }
@@ -48,7 +60,7 @@ func (c *cluster) dir(n int) string { return filepath.Join(c.root, fmt.Sprint(n)
 // member starts member n.
 func (c *cluster) member(n int, args ...string) *process {
 	c.t.Helper()
-	return c.memberAt(c.broker.Addr(), n, args...)
+	return c.memberAt(strings.Join(c.addrs, ","), n, args...)
 }
 
 // memberAt starts member n, which finds the broker at an address.
@@ -60,7 +72,7 @@ func (c *cluster) memberAt(addr string, n int, args ...string) *process {
 // feeding feeds n transactions over a time, and waits for them.
 func (c *cluster) feeding(n int, over time.Duration) (wait func()) {
 	fed := make(chan error, 1)
-	go func() { fed <- feed(c.broker.Addr(), n, over, uint64(time.Now().UnixNano())) }()
+	go func() { fed <- feed(c.addrs, n, over, uint64(time.Now().UnixNano())) }()
 	return func() {
 		c.t.Helper()
 		require.NoError(c.t, <-fed)

@@ -30,7 +30,7 @@ func TestIdleTimeoutsUnderKillsAreExact(t *testing.T) {
 	}
 	members := []*process{begin(0), begin(1)}
 	fed := make(chan error, 1)
-	go func() { fed <- feed(b.Addr(), transactions, kills*pause, seed) }()
+	go func() { fed <- feed([]string{b.Addr()}, transactions, kills*pause, seed) }()
 	for i := range kills {
 		time.Sleep(pause/2 + time.Duration(rng.Int64N(int64(pause))))
 		n := i % 2

@@ -53,6 +53,7 @@ type Option func(*options)
 type options struct {
 	properties map[string]string
 	proxied    bool
+	node       *clusterNode // nil for one alone
 }
 
 // WithConfig sets the broker property key, "transaction.max.timeout.ms" say. The last value of a key counts.
@@ -83,6 +84,14 @@ var defaults = map[string]string{
 // Start returns a broker that answers. It is removed with its data when the test ends.
 func Start(t testing.TB, opts ...Option) *Broker {
 	t.Helper()
+	b := begin(t, opts...)
+	b.awaitReady()
+	return b
+}
+
+// begin starts a broker and does not wait for it.
+func begin(t testing.TB, opts ...Option) *Broker {
+	t.Helper()
 	if testing.Short() {
 		t.Skip("needs a Kafka broker: run without -short")
 	}
@@ -100,7 +109,6 @@ func Start(t testing.TB, opts ...Option) *Broker {
 		b.node = startNode(t, o)
 		b.addrs = []string{b.node.addr}
 	}
-	b.awaitReady()
 	return b
 }
 
@@ -162,9 +170,14 @@ func (b *Broker) Logs() string {
 // Admin returns a client that is closed when t ends.
 func (b *Broker) Admin(t testing.TB) *kadm.Client {
 	t.Helper()
-	client, err := kgo.NewClient(kgo.SeedBrokers(b.addrs...))
+	return adminOf(t, b.addrs)
+}
+
+func adminOf(t testing.TB, addrs []string) *kadm.Client {
+	t.Helper()
+	client, err := kgo.NewClient(kgo.SeedBrokers(addrs...))
 	if err != nil {
-		t.Fatalf("make admin client of %v: %v", b.addrs, err)
+		t.Fatalf("make admin client of %v: %v", addrs, err)
 	}
 	t.Cleanup(client.Close)
 	return kadm.NewClient(client)
@@ -213,6 +226,11 @@ func (b *Broker) SetFeature(t testing.TB, feature string, level int16) {
 // also run on brokers that are not ours choose names that are new each time.
 func (b *Broker) CreateTopic(t testing.TB, name string, partitions int, configs map[string]string) {
 	t.Helper()
+	b.createTopic(t, name, partitions, 1, configs)
+}
+
+func (b *Broker) createTopic(t testing.TB, name string, partitions, replicas int, configs map[string]string) {
+	t.Helper()
 	values := make(map[string]*string, len(configs))
 	for key, value := range configs {
 		values[key] = &value
@@ -220,7 +238,7 @@ func (b *Broker) CreateTopic(t testing.TB, name string, partitions int, configs 
 	ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
 	defer cancel()
 	admin := b.Admin(t)
-	if _, err := admin.CreateTopic(ctx, int32(partitions), 1, values, name); err != nil {
+	if _, err := admin.CreateTopic(ctx, int32(partitions), int16(replicas), values, name); err != nil {
 		t.Fatalf("create topic %q on %v: %v", name, b.addrs, err)
 	}
 	for {

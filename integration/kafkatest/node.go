@@ -85,18 +85,19 @@ func startNode(t testing.TB, o options) *node {
 		addListener(env, behind, n.proxy.Addr())
 	}
 
-	created, err := testcontainers.GenericContainer(ctx, testcontainers.GenericContainerRequest{
-		Logger: silent{},
-		ContainerRequest: testcontainers.ContainerRequest{
-			Image:  image,
-			Env:    env,
-			Labels: map[string]string{Label: "true"},
-			HostConfigModifier: func(h *container.HostConfig) {
-				h.PortBindings = ports
-			},
-			ExposedPorts: exposed(ports),
+	request := testcontainers.ContainerRequest{
+		Image:  image,
+		Env:    env,
+		Labels: map[string]string{Label: "true"},
+		HostConfigModifier: func(h *container.HostConfig) {
+			h.PortBindings = ports
 		},
-	})
+		ExposedPorts: exposed(ports),
+	}
+	if o.node != nil {
+		o.node.join(&request, n.addr, port)
+	}
+	created, err := testcontainers.GenericContainer(ctx, testcontainers.GenericContainerRequest{Logger: silent{}, ContainerRequest: request})
 	if created != nil {
 		n.id = created.GetContainerID()
 		t.Cleanup(n.remove)
