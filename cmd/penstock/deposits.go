@@ -26,6 +26,7 @@ type depositsFlags struct {
 	from           string
 	skip           []string
 	sessionTimeout time.Duration
+	httpFlags
 }
 
 // #nosec G101 -- a word in place of a secret
@@ -56,6 +57,7 @@ An update that cannot be read stops it, with its place; --skip passes over it.`,
 		settings.Choice(cmd, fs, &f.from, "from", []string{"start", "end"}, "where a partition begins that the database does not know")
 		fs.StringSliceVar(&f.skip, "skip", nil, "records to pass over, as PARTITION/OFFSET")
 		fs.DurationVar(&f.sessionTimeout, "session-timeout", 10*time.Second, "how long the group waits for a silent member")
+		f.httpFlags.flags(fs, "address to serve /metrics, /livez and /readyz at", "/metrics asks for; the probes ask for none")
 	})
 	return cmd
 }
@@ -70,7 +72,12 @@ func (p *program) deposits(ctx context.Context, f *depositsFlags) error {
 		return usage(err)
 	}
 	defer sink.Close()
-	cfg.Sink, cfg.Logger = sink, p.logger
+	cfg.Sink, cfg.Logger, cfg.Metrics = sink, p.logger, deposits.NewMetrics()
+	watched, err := f.httpFlags.serve(ctx, p, counted(cfg.Metrics.Ready, cfg.Metrics))
+	if err != nil {
+		return err
+	}
+	defer watched()
 	p.logger.Info("penstock deposits starts", "version", versionText(), "output", cfg.Topic, "group", cfg.Group, "owner", cfg.Owner,
 		"database", sink.Name(), "brokers", f.conn.Brokers)
 	if err := deposits.Run(ctx, cfg); err != nil {

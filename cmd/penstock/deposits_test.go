@@ -3,10 +3,12 @@ package main
 import (
 	"os"
 	"os/exec"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -24,8 +26,15 @@ func TestDepositsHidesTheDSN(t *testing.T) {
 	require.Regexp(t, `(?m)^deposits\.postgres +\(hidden\) +variable PENSTOCK_DEPOSITS_POSTGRES$`, c.stdout.String())
 	require.NotContains(t, c.stdout.String()+c.stderr.String(), "geheim")
 
-	c = startWith(t, environ, "", "deposits", at)
+	c = startWith(t, environ, "", "deposits", at, "--http", "127.0.0.1:0")
+	base := "http://" + c.stderr.await(t, `msg=http address=(\S+)`)[1]
 	c.stderr.await(t, `msg=waiting for="connect to postgres://127.0.0.1:1/bank: .*refused`)
+	require.Eventually(t, func() bool {
+		_, body := ask(t, base+"/metrics", "")
+		return strings.Contains(body, "\npenstock_deposits_waiting 1\n")
+	}, 10*time.Second, 10*time.Millisecond)
+	require.Equal(t, 503, status(t, base+"/readyz"))
+	require.Equal(t, 200, status(t, base+"/livez"))
 	c.stop() // also while it waits
 	c.end(t, 0)
 	require.NotContains(t, c.stdout.String()+c.stderr.String(), "geheim")
@@ -59,8 +68,10 @@ func TestDepositsInPostgreSQL(t *testing.T) {
 	service := start(t, "", "run", at, "--create-topics", "--state-dir", t.TempDir(), "--idle-timeout", "1s")
 	service.stderr.await(t, "topic created.*dead-letters")
 	environ := []string{"PENSTOCK_DEPOSITS_POSTGRES=" + dsn}
-	p := startWith(t, environ, "", "deposits", at)
+	p := startWith(t, environ, "", "deposits", at, "--http", "127.0.0.1:0")
+	base := "http://" + p.stderr.await(t, `msg=http address=(\S+)`)[1]
 	p.stderr.await(t, `msg="database migrated"`)
+	require.Eventually(t, func() bool { return status(t, base+"/readyz") == 200 }, 30*time.Second, 20*time.Millisecond, p.stderr)
 	start(t, "s1,100\ns1,20.50,true\ns2,0.10\n", "produce", at).end(t, 0)
 	conn := pgtest.Connect(t, dsn)
 	rows := func() (text string) {
@@ -69,6 +80,12 @@ func TestDepositsInPostgreSQL(t *testing.T) {
 		return text
 	}
 	require.Eventually(t, func() bool { return rows() == "s1 120.50 deposit, s2 0.10 idle-timeout" }, 30*time.Second, 50*time.Millisecond, p.stderr)
+	require.EventuallyWithT(t, func(col *assert.CollectT) {
+		_, body := ask(t, base+"/metrics", "")
+		for _, line := range []string{"penstock_deposits_stored_total 2", "penstock_deposits_waiting 0", `penstock_deposits_lag_records{partition="0"} 0`} {
+			assert.Contains(col, body, "\n"+line+"\n")
+		}
+	}, 20*time.Second, 50*time.Millisecond)
 
 	send(t, at, &kgo.Record{Topic: "session-updates", Key: []byte("s"), Value: []byte("forged")})
 	p.end(t, exitFailure)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/tls"
 	"fmt"
 	"net"
@@ -58,15 +59,41 @@ func (f *httpFlags) listen(p *program) (l net.Listener, secure bool, err error) 
 	return l, config != nil, err
 }
 
-// counted is what a command answers that has nothing but counters: they, and that it lives.
-func counted(of ...prometheus.Collector) http.Handler {
+// serve answers with a handler at the address, where one is given, until the function is called that it returns.
+func (f *httpFlags) serve(ctx context.Context, p *program, h http.Handler) (stop func(), err error) {
+	if f.http == "" {
+		return func() {}, nil
+	}
+	l, _, err := f.listen(p)
+	if err != nil {
+		return nil, err
+	}
+	logger := p.logger
+	serving, end := context.WithCancel(context.WithoutCancel(ctx)) // probes are answered to the end
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if err := (&health.Server{Handler: h, Token: f.token}).Serve(serving, l); err != nil {
+			logger.Error("http ended", "error", err)
+		}
+	}()
+	return func() { end(); <-ended }, nil
+}
+
+// counted is what a command answers that has nothing but counters: they, that it lives, and whether it is ready.
+func counted(ready func() bool, of ...prometheus.Collector) http.Handler {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	registry.MustRegister(of...)
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
-	lives := func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") }
-	mux.HandleFunc("GET /livez", lives)
-	mux.HandleFunc("GET /readyz", lives)
+	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if !ready() {
+			http.Error(w, "not ready", http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintln(w, "ok")
+	})
 	return mux
 }

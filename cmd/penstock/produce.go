@@ -18,7 +18,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/penstock/penstock/cmd/penstock/internal/feed"
-	"github.com/penstock/penstock/cmd/penstock/internal/health"
 	"github.com/penstock/penstock/cmd/penstock/internal/kafka"
 	"github.com/penstock/penstock/cmd/penstock/internal/settings"
 	"github.com/penstock/penstock/cmd/penstock/internal/tlsfiles"
@@ -99,7 +98,7 @@ func (p *program) produce(ctx context.Context, f *produceFlags, files []string) 
 	}
 	began := time.Now()
 	fd := feed.New(feed.Config{Client: cl, Topic: f.input, Output: feed.Format(f.inputFormat), Rate: f.rate, BadTopic: f.letters, Bad: p.badLine, IdleLimit: f.idle})
-	watched, err := p.watchFeed(ctx, f, fd)
+	watched, err := f.httpFlags.serve(ctx, p, counted(func() bool { return true }, fd))
 	if err != nil {
 		return err
 	}
@@ -120,27 +119,6 @@ func (p *program) produce(ctx context.Context, f *produceFlags, files []string) 
 		err = fmt.Errorf("%d bad lines were not sent", fd.Bad())
 	}
 	return err
-}
-
-// watchFeed serves its counters, where that is asked for, until the function is called that it returns.
-func (p *program) watchFeed(ctx context.Context, f *produceFlags, fd *feed.Feed) (stop func(), err error) {
-	if f.http == "" {
-		return func() {}, nil
-	}
-	l, _, err := f.httpFlags.listen(p)
-	if err != nil {
-		return nil, err
-	}
-	logger := p.logger
-	serving, end := context.WithCancel(context.WithoutCancel(ctx))
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		if err := (&health.Server{Handler: counted(fd), Token: f.token}).Serve(serving, l); err != nil {
-			logger.Error("http ended", "error", err)
-		}
-	}()
-	return func() { end(); <-ended }, nil
 }
 
 // showFeed shows on a terminal how far it is, until the function is called that it returns. Where lines are typed at the

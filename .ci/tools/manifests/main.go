@@ -42,6 +42,7 @@ func main() {
 // objects are those of one file.
 type objects struct {
 	set     apps.StatefulSet
+	copies  []apps.Deployment
 	service core.Service
 	budgets []policy.PodDisruptionBudget
 	names   map[string]bool // kind and name
@@ -90,7 +91,7 @@ func (o *objects) add(doc []byte) error {
 		return fmt.Errorf("%s: %v", what, faults)
 	}
 	into := map[string]any{
-		"apps/v1 StatefulSet": &o.set, "v1 Service": &o.service, "v1 ConfigMap": &core.ConfigMap{}, "v1 ServiceAccount": &core.ServiceAccount{},
+		"apps/v1 StatefulSet": &o.set, "apps/v1 Deployment": &apps.Deployment{}, "v1 Service": &o.service, "v1 ConfigMap": &core.ConfigMap{}, "v1 ServiceAccount": &core.ServiceAccount{},
 		"policy/v1 PodDisruptionBudget": &policy.PodDisruptionBudget{}, "monitoring.coreos.com/v1 ServiceMonitor": &monitoring.ServiceMonitor{},
 	}[head.APIVersion+" "+head.Kind]
 	if into == nil {
@@ -99,8 +100,11 @@ func (o *objects) add(doc []byte) error {
 	if err := yaml.UnmarshalStrict(doc, into); err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
-	if b, ok := into.(*policy.PodDisruptionBudget); ok {
-		o.budgets = append(o.budgets, *b)
+	switch v := into.(type) {
+	case *policy.PodDisruptionBudget:
+		o.budgets = append(o.budgets, *v)
+	case *apps.Deployment:
+		o.copies = append(o.copies, *v)
 	}
 	return nil
 }
@@ -133,28 +137,45 @@ func (o *objects) check() error {
 			bad(!selects(t.PodAffinityTerm.LabelSelector), "the anti-affinity does not select the pods")
 		}
 	}
-	volumes := map[string]bool{}
+	claims := map[string]bool{}
+	for _, c := range o.set.Spec.VolumeClaimTemplates {
+		claims[c.Name] = true
+	}
+	o.checkPod(pod, claims, bad)
+	for _, c := range pod.Spec.Containers {
+		for _, p := range o.service.Spec.Ports {
+			bad(!portsOf(c)[p.TargetPort.StrVal], "the Service's port %s is none of container %s", p.Name, c.Name)
+		}
+	}
+	for _, d := range o.copies {
+		selector, err := meta.LabelSelectorAsSelector(d.Spec.Selector)
+		bad(err != nil || selector.Empty() || !selector.Matches(labels.Set(d.Spec.Template.Labels)), "the Deployment %s does not select its own pods", d.Name)
+		bad(selects(d.Spec.Selector), "the Deployment %s selects the StatefulSet's pods", d.Name)
+		o.checkPod(d.Spec.Template, map[string]bool{}, bad)
+	}
+	return errors.Join(faults...)
+}
+
+// checkPod holds a pod's containers against its volumes, those of its claims among them, and its ports.
+func (o *objects) checkPod(pod core.PodTemplateSpec, volumes map[string]bool, bad func(bool, string, ...any)) {
 	for _, v := range pod.Spec.Volumes {
 		volumes[v.Name] = true
 		bad(v.ConfigMap != nil && !o.names["v1 ConfigMap "+v.ConfigMap.Name], "volume %s: no ConfigMap %s", v.Name, v.ConfigMap.DeepCopy())
 	}
-	for _, c := range o.set.Spec.VolumeClaimTemplates {
-		volumes[c.Name] = true
-	}
 	for _, c := range pod.Spec.Containers {
-		ports := map[string]bool{}
-		for _, p := range c.Ports {
-			ports[p.Name] = true
-		}
 		for _, m := range c.VolumeMounts {
 			bad(!volumes[m.Name], "container %s mounts %s, which is no volume", c.Name, m.Name)
 		}
 		for _, p := range []*core.Probe{c.LivenessProbe, c.ReadinessProbe} {
-			bad(p == nil || p.HTTPGet == nil || !ports[p.HTTPGet.Port.StrVal], "container %s has a probe of no port", c.Name)
-		}
-		for _, p := range o.service.Spec.Ports {
-			bad(!ports[p.TargetPort.StrVal], "the Service's port %s is none of container %s", p.Name, c.Name)
+			bad(p == nil || p.HTTPGet == nil || !portsOf(c)[p.HTTPGet.Port.StrVal], "container %s has a probe of no port", c.Name)
 		}
 	}
-	return errors.Join(faults...)
+}
+
+func portsOf(c core.Container) map[string]bool {
+	names := map[string]bool{}
+	for _, p := range c.Ports {
+		names[p.Name] = true
+	}
+	return names
 }

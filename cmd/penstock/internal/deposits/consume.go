@@ -41,6 +41,7 @@ func (c *consumer) turn(ctx context.Context) error {
 	if err := c.write(ctx); err != nil || fault != nil {
 		return errors.Join(fault, err)
 	}
+	c.Metrics.look(&c.claims)
 	if time.Since(c.looked) < identityInterval {
 		return nil
 	}
@@ -92,9 +93,11 @@ func (c *consumer) write(ctx context.Context) error {
 		}
 	})
 	if len(b.Progress) > 0 {
+		began := time.Now()
 		if err := c.Sink.Write(ctx, b); err != nil {
 			return err
 		}
+		c.Metrics.wrote(b, time.Since(began))
 		c.note(b)
 	}
 	c.report()

@@ -36,6 +36,7 @@ type Config struct {
 	Skip           []Place // records that are passed over
 	Sink           Sink
 	Logger         *slog.Logger
+	Metrics        *Metrics // may be nil
 }
 
 // Pauses between attempts while something does not answer.
@@ -47,6 +48,9 @@ const (
 // Run copies until ctx is done, which is no error. While the store or the brokers do not answer it waits, and says once for
 // what. Brokers or a topic that are not there at the start are an error, as is what only a person can mend.
 func Run(ctx context.Context, cfg Config) error {
+	if cfg.Metrics == nil {
+		cfg.Metrics = NewMetrics()
+	}
 	if err := reach(ctx, cfg); err != nil && ctx.Err() == nil {
 		return err
 	}
@@ -54,8 +58,9 @@ func Run(ctx context.Context, cfg Config) error {
 	for ctx.Err() == nil {
 		err := cfg.Sink.Prepare(ctx)
 		if err == nil {
-			err = (&consumer{Config: cfg, started: w.over}).run(ctx)
+			err = (&consumer{Config: cfg, started: func() { w.over(); cfg.Metrics.goesOn() }}).run(ctx)
 		}
+		cfg.Metrics.stands(IsUnavailable(err))
 		switch {
 		case ctx.Err() != nil:
 		case IsUnavailable(err):
