@@ -38,6 +38,8 @@ type Session struct {
 	begun  bool                  // a transaction is, at the client
 	sent   int                   // records of this transaction
 	record topology.Record
+	ahead  Ahead
+	keys   [][]byte
 	plain  func(*kgo.Record, error)
 }
 
@@ -147,6 +149,16 @@ func (e *FetchError) OutOfRange() bool { return errors.Is(e.Err, kerr.OffsetOutO
 // noWait is how the client is asked for what it has at hand.
 var noWait context.Context
 
+// Ahead is told of the keys of the records that come next, a few at a time; what it does may only make the calls that
+// follow faster. The slices are valid during the call.
+type Ahead struct {
+	Keys int // at a time
+	Fn   func(partition int32, keys [][]byte)
+}
+
+// SetAhead sets it, for all polls.
+func (s *Session) SetAhead(a Ahead) { s.ahead, s.keys = a, make([][]byte, 0, a.Keys) }
+
 // Buffered is Poll for what has been fetched already.
 func (s *Session) Buffered(fn func(r *topology.Record, control bool) error) (n int, err error) {
 	return s.take(s.cl.PollFetches(noWait), fn)
@@ -174,7 +186,10 @@ func (s *Session) take(fetches kgo.Fetches, fn func(r *topology.Record, control 
 				if p.LastStableOffset >= 0 {
 					s.stable[place{input, p.Partition}] = p.LastStableOffset
 				}
-				for _, r := range p.Records {
+				for i, r := range p.Records {
+					if s.ahead.Keys > 0 && i%s.ahead.Keys == 0 {
+						s.tell(p.Partition, p.Records[i:])
+					}
 					n++
 					if e := fn(s.convert(input, r), r.Attrs.IsControl()); e != nil {
 						return n, e
@@ -184,6 +199,14 @@ func (s *Session) take(fetches kgo.Fetches, fn func(r *topology.Record, control 
 		}
 	}
 	return n, err
+}
+
+func (s *Session) tell(partition int32, records []*kgo.Record) {
+	s.keys = s.keys[:0]
+	for _, r := range records[:min(len(records), s.ahead.Keys)] {
+		s.keys = append(s.keys, r.Key)
+	}
+	s.ahead.Fn(partition, s.keys)
 }
 
 type place struct {

@@ -20,7 +20,8 @@ func (t *Task) Prepare(added func()) {
 	clear(t.latest)
 	t.prepareStream()
 	for state, tb := range t.tables {
-		for _, e := range tb.touched {
+		for i, e := range tb.touched {
+			t.warmNext(tb.touched, i)
 			if e.changes = e.changed(); !e.changes {
 				continue
 			}
@@ -52,7 +53,8 @@ func (e *entry) changed() bool {
 // confirmed the end of the transaction (R3). changelog holds, by state, the offset after the last record that the transaction wrote there, or -1.
 func (t *Task) Keep(changelog []int64, now int64) {
 	for _, tb := range t.tables {
-		for _, e := range tb.touched {
+		for i, e := range tb.touched {
+			t.warmNext(tb.touched, i)
 			e.touched = false
 			if e.changes {
 				tb.keep(e)

@@ -1,9 +1,13 @@
 package task
 
 import (
+	"fmt"
 	"strconv"
 	"testing"
 
+	"github.com/penstock/penstock/processor/internal/topology"
+	"github.com/penstock/penstock/processor/session"
+	"github.com/penstock/penstock/statestore"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 )
@@ -39,4 +43,25 @@ func TestIndexIsAMap(t *testing.T) {
 			},
 		})
 	})
+}
+
+// Warm only reads: of keys that are there, that are not, of none, of too many.
+func TestWarmChangesNothing(t *testing.T) {
+	topo, err := session.Window(session.Config{ID: "warm", Input: "in", Output: "out"}).Topology()
+	require.NoError(t, err)
+	tk := New(Config{Topology: topo, Store: statestore.NewMemory(), Arena: &Arena{}}, Position{Inputs: []int64{0}, Changelogs: []int64{0}})
+	var keys [][]byte
+	tk.Warm(keys)
+	for i := range 3 * WarmKeys {
+		key := fmt.Appendf(nil, "session-%d", i)
+		keys = append(keys, key, fmt.Appendf(nil, "absent-%d", i), nil)
+		tk.Warm(keys)
+		require.NoError(t, tk.Step(&topology.Record{Offset: int64(i), Key: key, Value: fmt.Appendf(nil, `{"sessionId":%q,"winAmount":%d}`, key, i)}, 1))
+	}
+	tk.Warm(keys)
+	require.Equal(t, 3*WarmKeys, tk.CacheEntries())
+	tk.Prepare(nil)
+	tk.Keep([]int64{-1}, 1)
+	tk.Warm(keys)
+	require.Equal(t, 3*WarmKeys, tk.CacheEntries())
 }

@@ -89,6 +89,7 @@ type Task struct {
 	latest  map[latestKey]int // into held
 	held    []Effect          // emissions that a later one may replace
 	stats   Stats
+	warmed  uint64 // of no meaning: what was read to warm the processor's cache
 
 	removing []int   // states that the current record removed its key's value from
 	removes  []int64 // by state: how often that was done in this transaction

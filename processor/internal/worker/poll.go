@@ -63,6 +63,13 @@ func (w *Worker) wait(ctx context.Context, limit time.Duration) error {
 	return nil
 }
 
+// warm prepares for the next records of a partition.
+func (w *Worker) warm(partition int32, keys [][]byte) {
+	if o := w.tasks[partition]; o != nil {
+		o.task.Warm(keys)
+	}
+}
+
 // onRecord steps one record, or passes a marker.
 func (w *Worker) onRecord(ctx context.Context) func(*topology.Record, bool) error {
 	w.now = time.Now().UnixMilli()

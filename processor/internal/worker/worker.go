@@ -137,6 +137,7 @@ func (w *Worker) Open(ctx context.Context) error {
 		return err
 	}
 	w.session = s
+	s.SetAhead(broker.Ahead{Keys: task.WarmKeys, Fn: w.warm})
 	return nil
 }
 
