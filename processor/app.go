@@ -18,6 +18,7 @@ type App struct {
 	states  []string // a timer's among them
 	outputs []string
 	timers  []timer
+	rekeyed []rekeyed
 	faults  []error
 }
 
@@ -134,6 +135,11 @@ func (a *App) Topology() (*topology.Topology, error) {
 	}
 	for _, in := range a.inputs {
 		t.Inputs = append(t.Inputs, in.topic)
+	}
+	for _, r := range a.rekeyed {
+		stage := r.topology(a.id)
+		t.Before = append(t.Before, stage)
+		t.Internal = append(t.Internal, stage.Internal...)
 	}
 	return t, nil
 }

@@ -184,7 +184,7 @@ func (c Config) Validate() error {
 	bad(!broker.KnowsCompression(c.Compression), "compression %q: use snappy, lz4, zstd, gzip or none", c.Compression)
 	bad(len(c.Brokers) == 0, "no brokers: name at least one as host:port")
 	bad(c.Workers < 1 || c.Workers > 256, "workers %d: use 1 to 256", c.Workers)
-	bad(c.MemoryBytes < 16<<20, "memory %d bytes: use at least 16 MiB", c.MemoryBytes)
+	bad(c.MemoryBytes < leastMemory, "memory %d bytes: use at least 16 MiB", c.MemoryBytes)
 	bad(c.CommitInterval < 0, "commit interval %v is negative", c.CommitInterval)
 	bad(c.SessionTimeout < time.Second, "session timeout %v: use at least 1s", c.SessionTimeout)
 	bad(c.TransactionTimeout > c.SessionTimeout, "transaction timeout %v is longer than session timeout %v: a takeover would wait for it", c.TransactionTimeout, c.SessionTimeout)

@@ -28,6 +28,7 @@ const (
 	envDir     = "ENGINE_TEST_DIR"
 	envStep    = "ENGINE_TEST_STEP"  // where to die
 	envCount   = "ENGINE_TEST_COUNT" // at which time there
+	envRekey   = "ENGINE_TEST_REKEY" // set: the input has other keys
 )
 
 func TestMain(m *testing.M) {
@@ -58,7 +59,7 @@ func die() {
 		}
 		return nil
 	})
-	fmt.Println(engine.Run(context.Background(), session.Window(session.Config{ID: "app", Input: input, Output: output, Idle: envIdleTimeout()}), cfg))
+	fmt.Println(engine.Run(context.Background(), session.Window(session.Config{ID: "app", Input: input, Output: output, Idle: envIdleTimeout(), Repartition: os.Getenv(envRekey) != ""}), cfg))
 	os.Exit(3)
 }
 

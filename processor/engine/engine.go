@@ -7,7 +7,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/penstock/penstock/processor"
 	"github.com/penstock/penstock/processor/internal/broker"
 	"github.com/penstock/penstock/processor/internal/member"
 	"github.com/penstock/penstock/processor/internal/query"
@@ -31,19 +30,9 @@ const (
 	topicPoll    = 50 * time.Millisecond
 )
 
-// Run runs an App until ctx is done: it then finishes its transactions, leaves the group and returns nil. It returns an
-// error for a fault that a person must see to; what the brokers do meanwhile is waited for. All its goroutines have ended
-// when it returns.
-func Run(ctx context.Context, app *processor.App, cfg Config) error {
-	topo, err := app.Topology()
-	if err = errors.Join(err, cfg.Validate()); err != nil {
-		return err
-	}
-	cfg = cfg.withDefaults()
+// runOne runs one application: an App, or one that fills an internal topic of it.
+func runOne(ctx context.Context, topo *topology.Topology, cfg Config) error {
 	cfg.Logger = cfg.Logger.With("app", topo.ID)
-	if cfg.StateDir == "" {
-		cfg.StateDir = statedir.DefaultPath(topo.ID)
-	}
 	e := &engine{topo: topo, cfg: cfg, counters: &worker.Counters{Outputs: make([]atomic.Int64, len(topo.Outputs)), Removes: make([]atomic.Int64, len(topo.States))}, monitor: cfg.Monitor.inner()}
 	if err := e.whenRoom(ctx, e.openDir); err != nil || e.dir == nil {
 		return err
@@ -204,7 +193,7 @@ func (e *engine) process(ctx context.Context, cluster *broker.Cluster, ts topics
 		Held:   func(ctx context.Context, p int32, epoch uint64) error { <-joined; return group.Held(ctx, p, epoch) },
 		Logger: e.cfg.Logger, Counters: e.counters, Monitor: e.monitor, Ready: e.cfg.Ready, Step: e.cfg.step, FreezeInterval: e.cfg.flushInterval,
 		Restore: restore.Config{App: e.topo.ID, States: e.topo.States, ClusterID: clusterID, Cluster: cluster,
-			Inputs: ts.inputs, Changelogs: ts.changelogs, Store: store, FromEnd: e.cfg.From == FromEnd,
+			Inputs: ts.inputs, Changelogs: ts.changelogs, Store: store, FromEnd: e.cfg.From == FromEnd, Internal: e.topo.Internal,
 			Logger: e.cfg.Logger, Membership: membership, ReadBytes: e.cfg.readBytes, BatchRecords: int(e.cfg.readBytes / 64)},
 		Session: broker.SessionConfig{TransactionTimeout: e.cfg.TransactionTimeout, Inputs: ts.inputs,
 			Direct: append([]broker.Topic{ts.deadLetters}, ts.changelogs...), Linger: linger, BatchBytes: ts.batchBytes},

@@ -31,7 +31,8 @@ type world struct {
 	balances map[string]int
 	want     map[string][]string // by session: its updates
 	sent     int
-	failed   atomic.Pointer[error] // of an engine that ended by itself
+	keyOf    func(id string) []byte // of the input's records; nil: the id
+	failed   atomic.Pointer[error]  // of an engine that ended by itself
 }
 
 func (w *world) err() error {
@@ -69,7 +70,11 @@ func (w *world) send(n int) {
 		if deposit {
 			delete(w.balances, id)
 		}
-		rs = append(rs, &kgo.Record{Topic: input, Key: []byte(id), Value: fmt.Appendf(nil, `{"sessionId":"%s","winAmount":%d,"deposit":%t}`, id, win, deposit)})
+		key := []byte(id)
+		if w.keyOf != nil {
+			key = w.keyOf(id)
+		}
+		rs = append(rs, &kgo.Record{Topic: input, Key: key, Value: fmt.Appendf(nil, `{"sessionId":"%s","winAmount":%d,"deposit":%t}`, id, win, deposit)})
 	}
 	require.NoError(w.t, w.client.ProduceSync(context.Background(), rs...).FirstErr())
 	w.sent += n

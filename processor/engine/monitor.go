@@ -28,6 +28,14 @@ func (m *Monitor) Status() Status { return m.m.Status() }
 // processed, else 503 with the progress; /metrics for Prometheus; /api/v1/status as JSON.
 func (m *Monitor) Handler() http.Handler { return m.m.Handler() }
 
+// stage is the monitor of an application that fills an internal topic of this one's; nil for a nil monitor.
+func (m *Monitor) stage(id string) *Monitor {
+	if m == nil {
+		return nil
+	}
+	return &Monitor{m.m.Stage(id)}
+}
+
 // inner is nil for a nil monitor: its methods do nothing.
 func (m *Monitor) inner() *telemetry.Monitor {
 	if m == nil {

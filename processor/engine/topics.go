@@ -33,12 +33,9 @@ type wanted struct {
 // findTopics describes and checks every topic of t and reports every fault at once. Only where there is none are the
 // missing topics created: a start that fails changes nothing.
 func findTopics(ctx context.Context, c *broker.Cluster, t *topology.Topology, cfg Config) (topics, error) {
-	first, err := c.Topic(ctx, t.Inputs[0])
-	switch {
-	case err != nil && !errors.Is(err, broker.ErrNoTopic):
+	first, err := firstInput(ctx, c, t, cfg)
+	if err != nil {
 		return topics{}, err
-	case err != nil:
-		first = broker.Topic{Name: t.Inputs[0], Partitions: cfg.Partitions}
 	}
 	own := func(name string, needs broker.Right, check func(broker.Topic) error) wanted {
 		return wanted{name: name, partitions: first.Partitions, create: cfg.CreateTopics, needs: []broker.Right{needs}, check: check}
@@ -49,9 +46,17 @@ func findTopics(ctx context.Context, c *broker.Cluster, t *topology.Topology, cf
 	}
 	var want []wanted
 	for _, name := range t.Inputs {
+		if t.IsInternal(name) {
+			want = append(want, internal(name, repartitionConfigs, checkInput))
+			continue
+		}
 		want = append(want, own(name, broker.Read, func(t broker.Topic) error { return checkInput(t, first) }))
 	}
 	for _, name := range t.Outputs {
+		if t.IsInternal(name) {
+			want = append(want, internal(name, repartitionConfigs, checkRepartition))
+			continue
+		}
 		want = append(want, own(name, broker.Write, nil))
 	}
 	for i := range t.States {
@@ -77,6 +82,22 @@ func findTopics(ctx context.Context, c *broker.Cluster, t *topology.Topology, cf
 		ts.deadLetters = found[0]
 	}
 	return ts, nil
+}
+
+// firstInput is the topic that decides the partition count; one that is yet to be made has its count to be alone. An
+// internal one gets as many as what it is made from.
+func firstInput(ctx context.Context, c *broker.Cluster, t *topology.Topology, cfg Config) (broker.Topic, error) {
+	name := t.Inputs[0]
+	first, err := c.Topic(ctx, name)
+	if filler := t.Filler(name); errors.Is(err, broker.ErrNoTopic) && filler != nil {
+		if first, err = c.Topic(ctx, filler.Inputs[0]); err == nil {
+			return broker.Topic{Name: name, Partitions: first.Partitions}, nil
+		}
+	}
+	if errors.Is(err, broker.ErrNoTopic) {
+		return broker.Topic{Name: name, Partitions: cfg.Partitions}, nil
+	}
+	return first, err
 }
 
 // found checks a topic that is there.
@@ -230,6 +251,17 @@ func checkChangelog(topic, input broker.Topic) error {
 		return fmt.Errorf("changelog %s has %d partitions, input %s has %d: they must be equal. Recreate the changelog with penstock reset, or use another --app", topic.Name, topic.Partitions, input.Name, input.Partitions)
 	case topic.CleanupPolicy != "" && topic.CleanupPolicy != "compact":
 		return fmt.Errorf("changelog %s has cleanup.policy %q, which loses state: set it to exactly %q", topic.Name, topic.CleanupPolicy, "compact")
+	}
+	return nil
+}
+
+// repartitionConfigs are those of a repartition topic. A week is what brokers keep records for by default.
+var repartitionConfigs = map[string]string{"cleanup.policy": "delete", "retention.ms": "604800000"}
+
+// checkRepartition checks a repartition topic for who fills it; it may have other partitions than the input.
+func checkRepartition(topic, _ broker.Topic) error {
+	if topic.CleanupPolicy != "" && topic.CleanupPolicy != "delete" {
+		return fmt.Errorf("repartition topic %s has cleanup.policy %q, which loses records: set it to %q", topic.Name, topic.CleanupPolicy, "delete")
 	}
 	return nil
 }

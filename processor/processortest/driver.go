@@ -70,6 +70,7 @@ type Driver struct {
 	known      task.Identity
 	kept       kept // of earlier forms of the application
 	cache      int
+	stages     map[string]*Driver // by input of processor.HandleBy
 }
 
 // New opens an application. What a test did not ask for ends it: a fault of the declaration, of the engine, or a Context
@@ -84,12 +85,38 @@ func New(t testing.TB, app *processor.App) *Driver {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return open(t, topo)
+}
+
+func open(t testing.TB, topo *topology.Topology) *Driver {
 	topo.Bind = topo.BindStrict
 	d := &Driver{t: t, topo: topo, store: statestore.NewMemory(), now: time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC),
 		inputs: make([][]topology.Record, len(topo.Inputs)), changelogs: make([][]task.Effect, len(topo.States)), taken: map[string]int{},
 		offsets: make([]int64, len(topo.Inputs)), known: task.Identity{Format: 1, App: topo.ID, States: topo.States}}
 	d.open()
+	d.openStages()
 	return d
+}
+
+// openStages makes a driver for each application that gives an input its key.
+func (d *Driver) openStages() {
+	d.stages = map[string]*Driver{}
+	for _, before := range d.topo.Before {
+		d.stages[before.Inputs[0]] = open(d.t, before)
+	}
+}
+
+// rekey sends a record through the stage that gives it its key. That stage keeps nothing: its part is committed at once.
+func (d *Driver) rekey(stage *Driver, r Record) {
+	d.t.Helper()
+	stage.now = d.now
+	stage.SendRecord(r)
+	stage.Commit()
+	to := stage.topo.Outputs[0]
+	for _, r := range stage.Take(to) {
+		d.SendRecord(r)
+	}
+	d.committed = append(d.committed, stage.Take(stage.topo.DeadLetterTopic())...)
 }
 
 // example is a testing.TB where there is none.
@@ -120,10 +147,14 @@ func SendValue[T any](d *Driver, topic, key string, c codec.Codec[T], v T) {
 // SendRecord is Send for null keys and values, headers and timestamps. A zero Timestamp is the driver's clock.
 func (d *Driver) SendRecord(r Record) {
 	d.t.Helper()
-	input := d.input(r.Topic)
 	if r.Timestamp.IsZero() {
 		r.Timestamp = d.now
 	}
+	if stage := d.stages[r.Topic]; stage != nil {
+		d.rekey(stage, r)
+		return
+	}
+	input := d.input(r.Topic)
 	in := topology.Record{Input: input, Offset: int64(len(d.inputs[input])), Timestamp: r.Timestamp.UnixMilli(), Key: r.Key, Value: r.Value}
 	for k, v := range r.Headers {
 		in.Headers = append(in.Headers, topology.Header{Key: k, Value: []byte(v)})

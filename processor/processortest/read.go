@@ -45,8 +45,21 @@ func Values[T any](d *Driver, topic string, c codec.Codec[T]) []T {
 	return list
 }
 
-// DeadLetters returns the committed records of the dead-letter topic, oldest first.
-func (d *Driver) DeadLetters() []Record { return d.Output(d.topo.DeadLetterTopic()) }
+// DeadLetters returns the committed records of the dead-letter topics, oldest first: the application's own, and those of
+// inputs that are given their key.
+func (d *Driver) DeadLetters() []Record {
+	topics := []string{d.topo.DeadLetterTopic()}
+	for _, stage := range d.stages {
+		topics = append(topics, stage.topo.DeadLetterTopic())
+	}
+	var list []Record
+	for _, r := range d.committed {
+		if slices.Contains(topics, r.Topic) {
+			list = append(list, r)
+		}
+	}
+	return list
+}
 
 // Changelog returns the committed records of a state's, or a timer's, changelog, oldest first; a nil Value is a tombstone.
 func (d *Driver) Changelog(state string) []Record {

@@ -45,6 +45,7 @@ func (d *Driver) Restart(app *processor.App) {
 		}
 		d.changelogs = append(d.changelogs, d.kept.logs[name])
 	}
+	d.openStages()
 	d.carry()
 	d.restart()
 }

@@ -18,6 +18,9 @@ type Config struct {
 
 	Format  codec.Codec[Transaction] // nil: TransactionJSON
 	Updates Updates
+	// Repartition gives the input's records their key, the session id, by way of a topic of the application's own: see
+	// [processor.HandleBy].
+	Repartition bool
 	// Idle closes a session that has seen no transaction for that long, on the wall clock; 0: never.
 	Idle time.Duration
 }
@@ -84,7 +87,7 @@ func Window(cfg Config) *processor.App {
 			return nil
 		})
 	}
-	processor.Handle(app, cfg.Input, cfg.Format, func(c *processor.Context, tx Transaction) error {
+	handle := func(c *processor.Context, tx Transaction) error {
 		if tx.SessionID != c.Key() {
 			return processor.Reject(ReasonKeyMismatch, fmt.Errorf("key %q, session id %q", c.Key(), tx.SessionID))
 		}
@@ -111,6 +114,11 @@ func Window(cfg Config) *processor.App {
 			updates.EmitLatest(c, SessionUpdate{tx.SessionID, balance, false})
 		}
 		return nil
-	})
+	}
+	if cfg.Repartition {
+		processor.HandleBy(app, cfg.Input, cfg.Format, func(tx Transaction) []byte { return []byte(tx.SessionID) }, handle)
+	} else {
+		processor.Handle(app, cfg.Input, cfg.Format, handle)
+	}
 	return app
 }

@@ -49,7 +49,7 @@ func Execute(ctx context.Context, cfg Config) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(plan.Members) > 0 {
+	if len(plan.Members) > 0 { // of its stages too
 		return plan, fmt.Errorf("%w: stop %s first; one that was killed is a member until its session times out", ErrLive, strings.Join(plan.Members, ", "))
 	}
 	return plan, r.execute(ctx)
@@ -64,6 +64,9 @@ func (r *run) execute(ctx context.Context) error {
 		return err
 	}
 	if err := r.mark(ctx, incarnation); err != nil {
+		return err
+	}
+	if err := r.stages(ctx); err != nil {
 		return err
 	}
 	if err := r.delete(ctx); err != nil {
@@ -145,6 +148,35 @@ func (r *run) mark(ctx context.Context, incarnation int) error {
 		return err
 	}
 	return r.done(Marked)
+}
+
+// stages resets the applications that fill the internal inputs, which nobody writes to from then on, and takes the ends of
+// these as what the reset goes on from.
+func (r *run) stages(ctx context.Context) error {
+	if len(r.Topology.Before) == 0 {
+		return nil
+	}
+	for _, before := range r.Topology.Before {
+		stage := r.stage(before)
+		if _, err := stage.inspect(ctx); err != nil {
+			return err
+		}
+		if err := stage.execute(ctx); err != nil {
+			return fmt.Errorf("reset %s: %w", before.ID, err)
+		}
+	}
+	for i := range r.plan.Inputs {
+		in := &r.plan.Inputs[i]
+		if !r.Topology.IsInternal(in.Topic) {
+			continue
+		}
+		bounds, err := r.Cluster.Bounds(ctx, in.Topic)
+		if err != nil {
+			return err
+		}
+		in.To = bounds[in.Partition].HW
+	}
+	return nil
 }
 
 // set writes the offsets with a mark. A member that joined by mistake meanwhile reads that a reset is under way, and leaves.

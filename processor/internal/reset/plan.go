@@ -110,15 +110,33 @@ func (r *run) inspect(ctx context.Context) (*Plan, error) {
 			return nil, err
 		}
 	}
-	for _, name := range r.Topology.Inputs {
-		internal := r.app + "-" + name + "-repartition"
-		if _, err := r.Cluster.Topic(ctx, internal); err == nil {
-			p.Deleted = append(p.Deleted, internal)
-		} else if !errors.Is(err, broker.ErrNoTopic) {
+	for _, before := range r.Topology.Before {
+		if err := r.inspectStage(ctx, before); err != nil {
 			return nil, err
 		}
 	}
 	return p, nil
+}
+
+// stage is the reset of an application that fills an internal input: it begins where this one is to begin.
+func (r *run) stage(t *topology.Topology) *run {
+	cfg := r.Config
+	cfg.Topology = t
+	return &run{Config: cfg, app: t.ID}
+}
+
+// inspectStage adds what the reset of a stage does to the plan.
+func (r *run) inspectStage(ctx context.Context, t *topology.Topology) error {
+	plan, err := r.stage(t).inspect(ctx)
+	if err != nil {
+		return err
+	}
+	p := r.plan
+	p.Members = append(p.Members, plan.Members...)
+	p.Inputs = append(p.Inputs, plan.Inputs...)
+	p.Records += plan.Records
+	p.Resumes = p.Resumes || plan.Resumes
+	return nil
 }
 
 // transactionalIDs finds the application's. "a-b-host-0" may be that of instance "host" of application "a-b": where there
@@ -176,6 +194,7 @@ func (r *run) targets(ctx context.Context, t broker.Topic) (map[int32]int64, map
 	to := map[int32]int64{}
 	var after map[int32]int64
 	switch {
+	case r.Topology.IsInternal(t.Name):
 	case r.To.Offsets != nil:
 		if len(r.Topology.Inputs) != 1 {
 			return nil, nil, fmt.Errorf("offsets can be given for an application of one input, %s has %d", r.app, len(r.Topology.Inputs))
@@ -194,6 +213,8 @@ func (r *run) targets(ctx context.Context, t broker.Topic) (map[int32]int64, map
 	for _, p := range partitions(t) {
 		b := bounds[p]
 		switch {
+		case r.Topology.IsInternal(t.Name): // what is there was made from what will be read again
+			to[p] = b.LSO
 		case r.To.Offsets != nil:
 			at, ok := r.To.Offsets[p]
 			if !ok || at < b.Start || at > b.LSO {

@@ -131,7 +131,7 @@ func (r *run) first(ctx context.Context, topic broker.Topic, h history) (int64, 
 		}
 	}
 	b, err := r.bounds(ctx, topic)
-	if r.FromEnd {
+	if r.FromEnd && !slices.Contains(r.Internal, topic.Name) {
 		return b.LSO, err
 	}
 	return b.Start, err

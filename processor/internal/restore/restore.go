@@ -25,7 +25,8 @@ type Config struct {
 	Inputs     []broker.Topic
 	Changelogs []broker.Topic // by state
 	Store      statestore.Store
-	FromEnd    bool // where a task without a committed offset begins
+	FromEnd    bool     // where a task without a committed offset begins
+	Internal   []string // inputs that the application itself fills: these begin at their start in any case
 	Logger     *slog.Logger
 	// Progress is told how far a restore is. May be nil.
 	Progress func(telemetry.Restore)

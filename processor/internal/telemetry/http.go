@@ -26,7 +26,7 @@ func (m *Monitor) Handler() http.Handler {
 		e.SetIndent("", "  ")
 		_ = e.Encode(m.Status()) // the reader is gone
 	})
-	mux.Handle("GET /metrics", promhttp.HandlerFor(m.metrics.registry, promhttp.HandlerOpts{}))
+	mux.Handle("GET /metrics", promhttp.HandlerFor(m, promhttp.HandlerOpts{}))
 	return mux
 }
 

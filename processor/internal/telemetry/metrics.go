@@ -1,11 +1,15 @@
 package telemetry
 
 import (
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/penstock/penstock/processor/internal/broker"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	dto "github.com/prometheus/client_model/go"
+	"google.golang.org/protobuf/proto"
 )
 
 // metrics are what Prometheus reads: a few that are counted as they happen, and the status at each scrape.
@@ -22,7 +26,7 @@ type metrics struct {
 // commitBounds are the histogram's of commits, in seconds.
 var commitBounds = []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}
 
-func newMetrics(m *Monitor) *metrics {
+func newMetrics(m *Monitor, process bool) *metrics {
 	x := &metrics{
 		registry: prometheus.NewRegistry(),
 		commit: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "penstock_commit_duration_seconds",
@@ -36,8 +40,10 @@ func newMetrics(m *Monitor) *metrics {
 	x.rebalances = prometheus.NewCounter(prometheus.CounterOpts{Name: "penstock_rebalances_total", Help: "Assignments by the group, those that change nothing included."})
 	x.losses = prometheus.NewCounter(prometheus.CounterOpts{Name: "penstock_membership_losses_total", Help: "Times that the group took the partitions away without asking."})
 	x.traffic = broker.NewTraffic()
-	x.registry.MustRegister(x.commit, x.rejected, x.restored, x.rebalances, x.losses, x.traffic, status{m},
-		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	x.registry.MustRegister(x.commit, x.rejected, x.restored, x.rebalances, x.losses, x.traffic, status{m})
+	if process {
+		x.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	}
 	return x
 }
 
@@ -98,7 +104,8 @@ func (status) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (c status) Collect(ch chan<- prometheus.Metric) {
-	s := c.m.Status()
+	s := c.m.own()
+	s.Ready = len(s.Reasons) == 0
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
@@ -162,6 +169,25 @@ func (status) partition(p Partition, gauge func(*prometheus.Desc, float64, ...st
 		gauge(heldDesc, in.HeldSeconds, in.Topic, id)
 		gauge(heldRecsDesc, float64(in.HeldRecords), in.Topic, id)
 	}
+}
+
+// Gather implements prometheus.Gatherer: the metrics of the application and, with the label stage, of those that give its
+// inputs their key.
+func (m *Monitor) Gather() ([]*dto.MetricFamily, error) {
+	all := prometheus.Gatherers{m.metrics.registry}
+	for id, stage := range m.eachStage() {
+		all = append(all, prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) {
+			families, err := stage.metrics.registry.Gather()
+			for _, f := range families {
+				for _, metric := range f.Metric {
+					metric.Label = append(metric.Label, &dto.LabelPair{Name: proto.String("stage"), Value: proto.String(id)})
+					slices.SortFunc(metric.Label, func(a, b *dto.LabelPair) int { return strings.Compare(a.GetName(), b.GetName()) })
+				}
+			}
+			return families, err
+		}))
+	}
+	return all.Gather()
 }
 
 func one(yes bool) float64 {

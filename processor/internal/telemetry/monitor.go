@@ -27,8 +27,9 @@ type Monitor struct {
 	counts     func() Counts
 	store      func() Store
 
-	rejections  map[string]int64 // by reason
-	commitTimes []int64          // by commitBounds, and those above
+	stages      map[string]*Monitor // of applications that fill this one's internal topics, by id
+	rejections  map[string]int64    // by reason
+	commitTimes []int64             // by commitBounds, and those above
 }
 
 // Counts are sums since the start.
@@ -94,11 +95,27 @@ type brokers struct {
 }
 
 // New makes a monitor.
-func New() *Monitor {
+func New() *Monitor { return newMonitor(true) }
+
+// newMonitor makes one whose metrics hold those of the process itself, or do not.
+func newMonitor(process bool) *Monitor {
 	m := &Monitor{now: time.Now, partitions: map[int32]*partition{}, beats: map[string]time.Time{},
 		rejections: map[string]int64{}, commitTimes: make([]int64, len(commitBounds)+1)}
-	m.metrics = newMetrics(m)
+	m.metrics = newMetrics(m, process)
 	return m
+}
+
+// Stage is the monitor of an application that fills an internal topic of this one's. What it knows is told with this one's.
+func (m *Monitor) Stage(id string) *Monitor {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.stages == nil {
+		m.stages = map[string]*Monitor{}
+	}
+	if m.stages[id] == nil {
+		m.stages[id] = newMonitor(false)
+	}
+	return m.stages[id]
 }
 
 // Traffic counts for the process's Kafka clients; nil for a nil monitor.

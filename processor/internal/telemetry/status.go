@@ -35,6 +35,8 @@ type Status struct {
 	// CommitTimes counts successful commits by how long they took, from the last record to the broker's word; the shortest first.
 	CommitTimes []CommitTime `json:"commitTimes"`
 	Store       Store        `json:"store"`
+	// Stages are the applications beside this one that give its inputs their key, by id. It is live and ready if they are.
+	Stages map[string]Status `json:"stages,omitempty"`
 }
 
 // CommitTime is how many commits took longer than the bound before, up to UpTo seconds. The last one has no bound, written 0.
@@ -88,6 +90,30 @@ type Input struct {
 
 // Status tells how the process fares.
 func (m *Monitor) Status() Status {
+	s := m.own()
+	for id, stage := range m.eachStage() {
+		if s.Stages == nil {
+			s.Stages = map[string]Status{}
+		}
+		of := stage.Status()
+		s.Stages[id] = of
+		s.Live = s.Live && of.Live
+		for _, why := range of.Reasons {
+			s.Reasons = append(s.Reasons, id+": "+why)
+		}
+	}
+	s.Ready = len(s.Reasons) == 0
+	return s
+}
+
+func (m *Monitor) eachStage() map[string]*Monitor {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return maps.Clone(m.stages)
+}
+
+// own is the status without the stages.
+func (m *Monitor) own() Status {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	now := m.now()
@@ -121,7 +147,6 @@ func (m *Monitor) Status() Status {
 		}
 	}
 	s.Reasons = append(s.Reasons, m.unready(&s)...)
-	s.Ready = len(s.Reasons) == 0
 	return s
 }
 

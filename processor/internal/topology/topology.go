@@ -4,6 +4,7 @@ package topology
 
 import (
 	"encoding/binary"
+	"slices"
 	"strings"
 )
 
@@ -92,6 +93,10 @@ type Topology struct {
 	States  []string // names; a timer's is TimerState of its name
 	Outputs []string // topics
 	Timers  []Timer
+	// Internal are inputs and outputs that the engine makes: repartition topics.
+	Internal []string
+	// Before are the applications that fill this one's internal inputs. Each has one input, and one output: an internal one.
+	Before []*Topology
 	// Bind makes a handler that acts on rt. Each task binds its own.
 	Bind func(rt Runtime) Handler
 	// BindStrict is Bind for tests: a context that outlives its call, or leaves its goroutine, panics when it is used.
@@ -117,6 +122,23 @@ func Changelog(app, state string) string {
 		return app + "-" + timer + "-timers"
 	}
 	return app + "-" + state + "-changelog"
+}
+
+// RepartitionTopic is the name of the internal topic that an application's input goes through, and the id of the
+// application that fills it.
+func RepartitionTopic(app, topic string) string { return app + "-" + topic + "-repartition" }
+
+// IsInternal reports whether a topic is made by the engine.
+func (t *Topology) IsInternal(topic string) bool { return slices.Contains(t.Internal, topic) }
+
+// Filler is the application that fills an internal input, nil for another input.
+func (t *Topology) Filler(input string) *Topology {
+	for _, b := range t.Before {
+		if b.Outputs[0] == input {
+			return b
+		}
+	}
+	return nil
 }
 
 // Source is the topic a record comes from: an input, or the changelog of the timer that fires.

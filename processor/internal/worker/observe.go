@@ -9,6 +9,9 @@ import (
 // placed counts a record whose key the default partitioner would have put elsewhere (R10): a producer with another one
 // spreads a session over partitions, where it has several sums.
 func (w *Worker) placed(r *topology.Record) {
+	if len(w.cfg.Topology.States) == 0 { // it does not go by keys
+		return
+	}
 	if r.Key == nil || w.placement.Of(r.Key, w.cfg.Session.Inputs[r.Input].Partitions) == r.Partition {
 		return
 	}

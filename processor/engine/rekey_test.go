@@ -1,0 +1,166 @@
+package engine_test
+
+import (
+	"errors"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/penstock/penstock/processor"
+	"github.com/penstock/penstock/processor/engine"
+	"github.com/penstock/penstock/processor/internal/reset"
+	"github.com/penstock/penstock/processor/internal/worker"
+	"github.com/penstock/penstock/processor/session"
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+const repartitionTopic = "app-transactions-repartition"
+
+func rekeyed() *processor.App {
+	return session.Window(session.Config{ID: "app", Input: input, Output: output, Repartition: true})
+}
+
+// newRekeyed is a world whose input has keys of its own. Those of one session are the same, which keeps its order.
+func newRekeyed(t *testing.T) *world {
+	w := newWorld(t)
+	w.keyOf = func(id string) []byte { return []byte("shop-" + id[len(id)-1:]) }
+	return w
+}
+
+// R3, R4 over both ways: an error at any step of a commit, of either, loses and doubles nothing.
+func TestARekeyedInputIsExactlyOnce(t *testing.T) {
+	t.Parallel()
+	for step := range worker.CommitSteps {
+		t.Run(worker.Step(step).String(), func(t *testing.T) {
+			w := newRekeyed(t)
+			var commits atomic.Int64
+			cfg := w.config(t.TempDir()).WithStep(func(s worker.Step) error {
+				if int(s) == step && commits.Add(1)%3 == 0 {
+					return errors.New("injected")
+				}
+				return nil
+			})
+			cfg.CommitInterval = 20 * time.Millisecond
+			stop := w.runApp(rekeyed(), cfg)
+			feed := w.feed(100, 5*time.Millisecond)
+			time.Sleep(300 * time.Millisecond)
+			feed()
+			require.Equal(t, w.want, w.updates())
+			stop()
+		})
+	}
+}
+
+// A process that is killed at any step of a commit, of either way, goes on exactly.
+func TestKilledWhileRekeying(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts processes; run without -short")
+	}
+	w := newRekeyed(t)
+	dir := t.TempDir()
+	for step := range worker.CommitSteps {
+		if worker.Step(step) == worker.Frozen {
+			continue // a batch leaves after seconds only
+		}
+		for count := 1; count <= 5; count += 2 {
+			w.send(300)
+			cmd := exec.Command(os.Args[0])
+			cmd.Env = append(os.Environ(), envBrokers+"="+strings.Join(w.cluster.ListenAddrs(), ","), envDir+"="+dir,
+				envStep+"="+strconv.Itoa(step), envCount+"="+strconv.Itoa(count), envRekey+"=1")
+			feed := w.feed(50, 10*time.Millisecond)
+			out, err := cmd.CombinedOutput()
+			feed()
+			var exit *exec.ExitError
+			require.ErrorAs(t, err, &exit, "output %s", out)
+			require.Equal(t, syscall.SIGKILL, exit.Sys().(syscall.WaitStatus).Signal(), "step %v: %s", worker.Step(step), out)
+		}
+	}
+	stop := w.runApp(rekeyed(), w.config(dir))
+	require.Equal(t, w.want, w.updates())
+	stop()
+}
+
+// The topic between has the input's partitions, the records in it the session's key, and the input's headers and time.
+func TestARekeyedRecordKeepsWhatItHad(t *testing.T) {
+	w := newWorld(t)
+	at := time.UnixMilli(time.Now().UnixMilli() - 5000)
+	require.NoError(t, w.client.ProduceSync(t.Context(), &kgo.Record{Topic: input, Value: []byte(`{"sessionId":"s1","winAmount":1}`), Timestamp: at,
+		Headers: []kgo.RecordHeader{{Key: "trace", Value: []byte("7")}}}).FirstErr())
+	cfg := w.config(t.TempDir())
+	cfg.Monitor = engine.NewMonitor()
+	stop := w.runApp(rekeyed(), cfg)
+	cl, err := kgo.NewClient(kgo.SeedBrokers(w.cluster.ListenAddrs()...), kgo.ConsumeTopics(repartitionTopic))
+	require.NoError(t, err)
+	defer cl.Close()
+	var r *kgo.Record
+	require.Eventually(t, func() bool {
+		cl.PollFetches(t.Context()).EachRecord(func(got *kgo.Record) { r = got })
+		return r != nil
+	}, 20*time.Second, time.Millisecond)
+	require.Equal(t, "s1", string(r.Key))
+	require.Equal(t, `{"sessionId":"s1","winAmount":1}`, string(r.Value))
+	require.Equal(t, []kgo.RecordHeader{{Key: "trace", Value: []byte("7")}}, r.Headers)
+	require.True(t, at.Equal(r.Timestamp), r.Timestamp)
+
+	require.Eventually(t, func() bool {
+		s := cfg.Monitor.Status()
+		stage := s.Stages[repartitionTopic]
+		return s.Ready && s.Counts.Records == 1 && stage.Ready && stage.Counts.Records == 1 && len(stage.Partitions) == 4
+	}, 20*time.Second, 10*time.Millisecond)
+	answer := httptest.NewRecorder()
+	cfg.Monitor.Handler().ServeHTTP(answer, httptest.NewRequest("GET", "/metrics", nil))
+	require.Contains(t, answer.Body.String(), "\npenstock_records_total 1\n")
+	require.Contains(t, answer.Body.String(), `penstock_records_total{stage="`+repartitionTopic+`"} 1`)
+	require.Equal(t, 1, strings.Count(answer.Body.String(), "\ngo_goroutines "))
+	stop()
+}
+
+// R14: a reset that stops after any of its steps, those of the stage too, is repeated, and all is processed again.
+func TestResetOfARekeyedInput(t *testing.T) {
+	t.Parallel()
+	for stopAt := 1; ; stopAt++ {
+		w := newRekeyed(t)
+		ctx, dir := t.Context(), t.TempDir()
+		w.send(500)
+		stop := w.runApp(rekeyed(), w.config(dir))
+		w.updates()
+		_, err := engine.Reset(ctx, rekeyed(), w.config(dir), engine.ResetPoint{})
+		require.ErrorIs(t, err, engine.ErrLive)
+		stop()
+		plan, err := engine.PlanReset(ctx, rekeyed(), w.config(dir), engine.ResetPoint{})
+		require.NoError(t, err)
+		require.EqualValues(t, 500, plan.Records)
+		calls := 0
+		_, err = engine.Reset(ctx, rekeyed(), w.config(dir).WithResetStep(func(reset.Step) error {
+			if calls++; calls == stopAt {
+				return errStopped
+			}
+			return nil
+		}), engine.ResetPoint{})
+		finished := err == nil
+		if !finished {
+			require.ErrorIs(t, err, errStopped)
+			_, err = engine.Reset(ctx, rekeyed(), w.config(dir), engine.ResetPoint{})
+			require.NoError(t, err)
+		}
+		w.sent *= 2
+		for id, updates := range w.want {
+			w.want[id] = append(slices.Clone(updates), updates...)
+		}
+		stop = w.runApp(rekeyed(), w.config(dir))
+		require.Equal(t, w.want, w.updates(), "stopped at call %d", stopAt)
+		stop()
+		if finished {
+			require.Greater(t, stopAt, 10)
+			return
+		}
+	}
+}
