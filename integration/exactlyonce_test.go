@@ -71,6 +71,11 @@ func killedUnderLoad(t *testing.T, b *kafkatest.Broker, transactions, kills int)
 // feed produces n transactions of a few thousand sessions, spread over a time. One that the client gives up, while the broker
 // is away, is sent again, and may then be there twice.
 func feed(addrs []string, n int, over time.Duration, seed uint64) error {
+	return feedBy(func(id string) []byte { return []byte(id) }, addrs, n, over, seed)
+}
+
+// feedBy is feed with other keys.
+func feedBy(key func(id string) []byte, addrs []string, n int, over time.Duration, seed uint64) error {
 	cl, err := kgo.NewClient(kgo.SeedBrokers(addrs...))
 	if err != nil {
 		return err
@@ -93,7 +98,7 @@ func feed(addrs []string, n int, over time.Duration, seed uint64) error {
 			time.Sleep(ahead)
 		}
 		id := fmt.Sprintf("session-%d", rng.IntN(5000))
-		cl.Produce(ctx, &kgo.Record{Topic: "transactions", Key: []byte(id), Value: fmt.Appendf(nil,
+		cl.Produce(ctx, &kgo.Record{Topic: "transactions", Key: key(id), Value: fmt.Appendf(nil,
 			`{"sessionId":%q,"winAmount":%d.%02d,"deposit":%t}`, id, rng.IntN(500), rng.IntN(100), rng.IntN(30) == 0)}, promise)
 	}
 	for end := time.Now().Add(time.Minute); ; {

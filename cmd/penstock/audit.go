@@ -34,8 +34,8 @@ func (p *program) auditCommand() *cobra.Command {
 		Long: `Audit recomputes every update from the input topic by a simple model that shares no code with the engine, and compares it
 with the output topic, the dead letters and the changelog: what is lost, duplicated, wrong or out of order. It may run
 while the application does. It must be told what the application was told (--app, --input-format, --updates, --bad-input,
---idle-timeout). Sessions that an idle timeout closed it takes from the output, and checks their balances; it can do so
-only with --updates every.
+--idle-timeout, --repartition). Sessions that an idle timeout closed it takes from the output, and checks their balances; it can do so
+only with --updates every. With --repartition it finds each record of the input once in the topic between, and judges the rest by that.
 
 Exit codes: 0 exact; 3 not exact, or not processed within --wait; 1 the audit could not be made.`,
 		RunE: p.verb(func(cmd *cobra.Command, _ []string) error { return p.audit(cmd.Context(), f) }),
@@ -63,7 +63,7 @@ func (p *program) audit(ctx context.Context, f *auditFlags) error {
 		return usage(fmt.Errorf("idle timeout %v with updates %v: where a session was closed can be told only with updates every", f.idleTimeout, cfg.Updates))
 	}
 	debug.SetGCPercent(gcPercent)
-	report, err := auditor.Run(ctx, auditor.Config{Connection: &f.conn, App: f.app, Output: f.output, Audit: cfg, Wait: f.wait})
+	report, err := auditor.Run(ctx, auditor.Config{Connection: &f.conn, App: f.app, Output: f.output, Audit: cfg, Rekeyed: f.repartition, Wait: f.wait})
 	if err != nil {
 		return err
 	}

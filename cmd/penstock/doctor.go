@@ -42,9 +42,12 @@ func (p *program) doctor(ctx context.Context, f *serviceFlags, asJSON bool) erro
 	if err != nil {
 		return usage(err)
 	}
-	var changelogs []string
+	var changelogs, between []string
 	for i := range topo.States {
 		changelogs = append(changelogs, topo.ChangelogTopic(i))
+	}
+	for _, stage := range topo.Before {
+		between = append(between, stage.Outputs...)
 	}
 	timeout := cfg.TransactionTimeout
 	if timeout == 0 {
@@ -54,7 +57,7 @@ func (p *program) doctor(ctx context.Context, f *serviceFlags, asJSON bool) erro
 	if dir == "" {
 		dir = engine.DefaultStateDir(f.app)
 	}
-	checks := doctor.Run(ctx, doctor.Config{Connection: &f.conn, App: f.app, Input: f.input, Output: f.output, Changelogs: changelogs,
+	checks := doctor.Run(ctx, doctor.Config{Connection: &f.conn, App: f.app, Input: f.input, Output: f.output, Changelogs: changelogs, Repartition: between,
 		DeadLetters: cfg.BadInput == engine.DeadLetter, CreateTopics: cfg.CreateTopics, ExactlyOnce: cfg.Guarantee == engine.ExactlyOnce,
 		TransactionTimeout: max(timeout, time.Second), StateDir: dir})
 	failed := 0

@@ -26,6 +26,7 @@ type shared struct {
 	updates       string
 	badInput      string
 	idleTimeout   time.Duration
+	repartition   bool
 }
 
 // Words of flags.
@@ -80,12 +81,25 @@ func (s *shared) windowFlags(cmd *cobra.Command, fs *pflag.FlagSet) {
 	settings.Choice(cmd, fs, &s.updates, "updates", updates, "transactions that yield an update, beside deposits")
 	settings.Choice(cmd, fs, &s.badInput, "bad-input", badInputs, "what becomes of a bad record: to the dead letters, passed over, or the end")
 	s.idleFlag(fs)
+	s.repartitionFlag(fs)
+}
+
+func (s *shared) repartitionFlag(fs *pflag.FlagSet) {
+	fs.BoolVar(&s.repartition, "repartition", false, "give the input's records their key, the session id, by way of the topic APP-INPUT-repartition")
+}
+
+// keyed is the topic that the window itself reads.
+func (s *shared) keyed() string {
+	if s.repartition {
+		return s.app + "-" + s.input + "-repartition"
+	}
+	return s.input
 }
 
 func (s *shared) window() (session.Config, error) {
 	u, err := session.ParseUpdates(s.updates)
 	return session.Config{ID: s.app, Input: s.input, Output: s.output, Format: feed.Format(s.inputFormat).Codec(), Updates: u,
-		Idle: s.idleTimeout}, errors.Join(err, s.checkIdle())
+		Idle: s.idleTimeout, Repartition: s.repartition}, errors.Join(err, s.checkIdle())
 }
 
 func (s *shared) audit() (audit.Config, error) {

@@ -34,7 +34,7 @@ func (f *serviceFlags) owners(ctx context.Context) ([]page.Owner, error) {
 		}
 		if assigned, ok := m.Assigned.AsConsumer(); ok {
 			for _, t := range assigned.Topics {
-				if t.Topic == f.input {
+				if t.Topic == f.keyed() {
 					o.Partitions = append(o.Partitions, t.Partitions...)
 				}
 			}

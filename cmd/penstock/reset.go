@@ -39,7 +39,8 @@ func (p *program) resetCommand() *cobra.Command {
 would do. It refuses while a member of the application lives. It shuts out frozen processes, makes the changelogs anew and
 makes every local copy of the state unusable. It may be interrupted and repeated, with the same arguments, at any
 point; until it has ended, run refuses. Updates that the output holds stay there, and those of what is processed again
-come once more. Dead letters stay. It must be told what run will be told of --idle-timeout, which has a topic of its own.`,
+come once more. Dead letters stay. It must be told what run will be told of --idle-timeout and
+--repartition, which have topics of their own.`,
 		RunE: p.verb(func(cmd *cobra.Command, _ []string) error { return p.reset(cmd.Context(), f) }),
 	}
 	share(cmd, func(fs *pflag.FlagSet) {
@@ -48,6 +49,7 @@ come once more. Dead letters stay. It must be told what run will be told of --id
 		f.inputFlag(fs)
 		f.outputFlag(fs)
 		f.idleFlag(fs)
+		f.repartitionFlag(fs)
 	})
 	own(cmd, func(fs *pflag.FlagSet) {
 		fs.StringVar(&f.to, "to", "start", "where to process from: start, end, or a time such as 2026-01-31T08:00:00Z")
@@ -98,7 +100,7 @@ func (p *program) reset(ctx context.Context, f *resetFlags) error {
 		return usage(err)
 	}
 	cfg.Logger = p.logger
-	app := session.Window(session.Config{ID: f.app, Input: f.input, Output: f.output, Idle: f.idleTimeout})
+	app := session.Window(session.Config{ID: f.app, Input: f.input, Output: f.output, Idle: f.idleTimeout, Repartition: f.repartition})
 	do := engine.PlanReset
 	if f.execute {
 		do = engine.Reset

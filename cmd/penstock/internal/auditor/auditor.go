@@ -22,6 +22,8 @@ type Config struct {
 	App        string
 	Output     string
 	Audit      audit.Config // Audit.Input is the input topic
+	// Rekeyed is set where the application gives the input's records their key: its results are judged by the topic between.
+	Rekeyed bool
 
 	// Wait is how long the application may take to process what the input held at the start.
 	Wait time.Duration
@@ -44,12 +46,13 @@ func Run(ctx context.Context, cfg Config) (Report, error) {
 		return Report{}, err
 	}
 	defer cl.Close()
-	a := &auditor{cfg: cfg, cl: cl, model: audit.New(cfg.Audit)}
-	if err := a.read(ctx); err != nil {
-		return Report{}, err
+	a := &auditor{cfg: cfg, cl: cl}
+	if cfg.Rekeyed {
+		err = a.readRekeyed(ctx)
+	} else {
+		err = a.read(ctx)
 	}
-	a.report.Verdict = a.model.Verdict()
-	return a.report, nil
+	return a.report, err
 }
 
 type auditor struct {
@@ -59,12 +62,32 @@ type auditor struct {
 	report Report
 }
 
+// readRekeyed judges the way to the topic between, and then what was made from that.
+func (a *auditor) readRekeyed(ctx context.Context) error {
+	source := a.cfg.Audit.Input
+	to := a.cfg.App + "-" + source + "-repartition"
+	settled, err := kafka.StableEnds(ctx, a.cl, source)
+	if err != nil {
+		return err
+	}
+	if err := a.wait(ctx, to, source, settled); err != nil { // the stage's group has the name of its topic
+		return err
+	}
+	a.cfg.Audit.Input = to
+	if err := a.read(ctx); err != nil {
+		return err
+	}
+	return a.auditRekeyed(ctx, source, settled)
+}
+
 // Names of the application's own topics.
 func (a *auditor) changelog() string   { return a.cfg.App + "-total-changelog" }
 func (a *auditor) deadLetters() string { return a.cfg.App + "-dead-letters" }
 
 func (a *auditor) read(ctx context.Context) error {
 	input := a.cfg.Audit.Input
+	a.model = audit.New(a.cfg.Audit)
+	defer func() { a.report.Verdict = a.model.Verdict() }()
 	if err := a.awaitTopics(ctx); err != nil {
 		return err
 	}
@@ -72,7 +95,7 @@ func (a *auditor) read(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := a.wait(ctx, settled); err != nil {
+	if err := a.wait(ctx, a.cfg.App, input, settled); err != nil {
 		return err
 	}
 	if err := a.visible(ctx); err != nil {
@@ -218,15 +241,15 @@ func (a *auditor) note(format string, args ...any) {
 // waitPoll is how often the group's offsets are looked at.
 const waitPoll = 50 * time.Millisecond
 
-// wait until the group has committed the input up to target.
-func (a *auditor) wait(ctx context.Context, target kafka.Ends) error {
+// wait until a group has committed a topic up to target.
+func (a *auditor) wait(ctx context.Context, group, topic string, target kafka.Ends) error {
 	deadline := time.Now().Add(a.cfg.Wait)
-	starts, err := kafka.Starts(ctx, a.cl, a.cfg.Audit.Input)
+	starts, err := kafka.Starts(ctx, a.cl, topic)
 	if err != nil {
 		return err
 	}
 	for {
-		committed, err := Committed(ctx, a.cl, a.cfg.App, a.cfg.Audit.Input, starts)
+		committed, err := Committed(ctx, a.cl, group, topic, starts)
 		if err != nil && (!kerr.IsRetriable(err) || time.Now().After(deadline)) {
 			return err
 		}
@@ -237,7 +260,7 @@ func (a *auditor) wait(ctx context.Context, target kafka.Ends) error {
 			for p, end := range target {
 				if n := end - committed[p]; n > 0 {
 					a.report.Behind += n
-					a.note("%s partition %d: group %s has committed offset %d of %d after a wait of %v", a.cfg.Audit.Input, p, a.cfg.App, committed[p], end, a.cfg.Wait)
+					a.note("%s partition %d: group %s has committed offset %d of %d after a wait of %v", topic, p, group, committed[p], end, a.cfg.Wait)
 				}
 			}
 			return nil

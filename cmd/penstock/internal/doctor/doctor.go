@@ -36,6 +36,7 @@ type Config struct {
 	Connection         *kafka.Connection
 	App, Input, Output string
 	Changelogs         []string
+	Repartition        []string // topics between the input and the window
 	DeadLetters        bool
 	CreateTopics       bool
 	ExactlyOnce        bool
@@ -73,7 +74,8 @@ type doctor struct {
 	cl         *kgo.Client
 	adm        *kadm.Client
 	brokerIDs  []int32
-	partitions int32 // of the input
+	partitions int32  // of the input
+	counted    string // whose they are
 	checks     []Check
 }
 

@@ -25,6 +25,12 @@ func (d *doctor) topics(ctx context.Context) {
 	level, do := missing(Fail)
 	d.topic(ctx, "input", d.Input, level, do, kmsg.ACLOperationRead)
 	d.topic(ctx, "output", d.Output, level, do, kmsg.ACLOperationWrite)
+	for _, name := range d.Repartition {
+		if n := d.topic(ctx, "repartition", name, Warn, made, kmsg.ACLOperationRead, kmsg.ACLOperationWrite); n > 0 {
+			d.partitions, d.counted = n, "repartition topic "+name // what the changelogs must have
+			d.policy(ctx, "repartition", name, "delete")
+		}
+	}
 	for _, name := range d.Changelogs {
 		if n := d.topic(ctx, "changelog", name, Warn, made, kmsg.ACLOperationRead, kmsg.ACLOperationWrite); n > 0 {
 			d.equal("changelog", name, n, n == d.partitions, "run penstock reset, or use another --app")
@@ -68,7 +74,7 @@ func (d *doctor) topic(ctx context.Context, what, name string, absent Level, do 
 	found := resp.Topics[0]
 	n := int32(len(found.Partitions))
 	if what == "input" {
-		d.partitions = n
+		d.partitions, d.counted = n, "input "+name
 	}
 	replicas, short := math.MaxInt, 0
 	for _, p := range found.Partitions {
@@ -95,7 +101,7 @@ func right(op kmsg.ACLOperation, topic string) string {
 
 func (d *doctor) equal(what, name string, n int32, ok bool, do string) {
 	if d.partitions > 0 && !ok {
-		d.add(Fail, what, fmt.Sprintf("topic %s has %d partitions, input %s has %d", name, n, d.Input, d.partitions), do)
+		d.add(Fail, what, fmt.Sprintf("topic %s has %d partitions, %s has %d", name, n, d.counted, d.partitions), do)
 	}
 }
 
