@@ -111,6 +111,13 @@ func (a *App) Validate() error {
 			faults = append(faults, fmt.Errorf("input %q has a delete handler only: call Handle", in.topic))
 		}
 	}
+	for _, r := range a.rekeyed {
+		for _, in := range a.inputs {
+			if in.topic == r.topic {
+				faults = append(faults, fmt.Errorf("input %q is handled by its own key and by another", in.topic))
+			}
+		}
+	}
 	for _, out := range a.outputs {
 		for _, in := range a.inputs {
 			if in.topic == out {

@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"context"
 	"errors"
 	"net/http/httptest"
 	"os"
@@ -19,6 +20,7 @@ import (
 	"github.com/penstock/penstock/processor/internal/worker"
 	"github.com/penstock/penstock/processor/session"
 	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -163,4 +165,57 @@ func TestResetOfARekeyedInput(t *testing.T) {
 			return
 		}
 	}
+}
+
+// An application that has state is not turned into one with a rekeyed input, nor back: it would sum twice. A reset lets it.
+func TestRekeyingIsNotTurnedOnByItself(t *testing.T) {
+	refused := func(w *world, app *processor.App, dir string) {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		err := engine.Run(ctx, app, w.config(dir))
+		require.ErrorContains(t, err, "no committed offset for topic")
+		require.ErrorContains(t, err, "penstock reset")
+	}
+	w, dir := newWorld(t), t.TempDir()
+	w.send(300)
+	stop := w.start(w.config(dir))
+	require.Equal(t, w.want, w.updates())
+	stop()
+	refused(w, rekeyed(), dir)
+	_, err := engine.Reset(t.Context(), rekeyed(), w.config(dir), engine.ResetPoint{End: true})
+	require.NoError(t, err)
+	clear(w.balances)
+	w.send(300)
+	stop = w.runApp(rekeyed(), w.config(dir))
+	require.Equal(t, w.want, w.updates())
+	stop()
+
+	w, dir = newWorld(t), t.TempDir()
+	w.send(300)
+	stop = w.runApp(rekeyed(), w.config(dir))
+	require.Equal(t, w.want, w.updates())
+	stop()
+	refused(w, window(), dir)
+}
+
+// The input may get more partitions: sessions stay where they are, in the topic between.
+func TestARekeyedInputMayGetMorePartitions(t *testing.T) {
+	w, dir := newRekeyed(t), t.TempDir()
+	w.send(300)
+	stop := w.runApp(rekeyed(), w.config(dir))
+	require.Equal(t, w.want, w.updates())
+	stop()
+	_, err := kadm.NewClient(w.client).UpdatePartitions(t.Context(), 6, input, repartitionTopic+"-dead-letters")
+	require.NoError(t, err)
+	w.client.ForceMetadataRefresh()
+	require.Eventually(t, func() bool {
+		r := w.client.ProduceSync(t.Context(), &kgo.Record{Topic: input, Key: []byte(strconv.Itoa(int(time.Now().UnixNano()))), Value: []byte("no transaction")})
+		got, err := r.First()
+		return err == nil && got.Partition >= 4
+	}, 20*time.Second, time.Millisecond, "the client knows no new partition")
+	w.send(600)
+	stop = w.runApp(rekeyed(), w.config(dir))
+	require.Equal(t, w.want, w.updates())
+	stop()
 }
