@@ -58,18 +58,18 @@ var ErrUnstable = errors.New("a transaction on the committed offset is open")
 // Committed asks for the group's committed offsets of a topic, stable ones only (R5): partition by partition, so that
 // an open transaction on one holds up no other.
 func (c *Cluster) Committed(ctx context.Context, group, topic string, partitions []int32) (map[int32]Committed, error) {
-	listed, err := c.adm.FetchOffsetsForTopics(kadm.RequireStable(ctx), group, topic)
-	if errors.Is(err, kerr.GroupIDNotFound) { // a group that never was
+	listed, err := c.adm.FetchOffsets(kadm.RequireStable(ctx), group) // all of them, each with its own error
+	if errors.Is(err, kerr.GroupIDNotFound) {                         // a group that never was
 		listed, err = nil, nil
 	}
-	if err != nil && !errors.Is(err, kerr.UnstableOffsetCommit) {
+	if err != nil {
 		return nil, fmt.Errorf("fetch offsets of group %s: %w", group, lacking(err, Read, "group", group))
 	}
 	answer := map[int32]Committed{}
 	for _, p := range partitions {
 		got, ok := listed.Lookup(topic, p)
 		switch {
-		case errors.Is(err, kerr.UnstableOffsetCommit), ok && errors.Is(got.Err, kerr.UnstableOffsetCommit):
+		case ok && errors.Is(got.Err, kerr.UnstableOffsetCommit):
 			answer[p] = Committed{Offset: -1, Err: ErrUnstable}
 		case ok && got.Err != nil:
 			answer[p] = Committed{Offset: -1, Err: fmt.Errorf("fetch offset of group %s, topic %s partition %d: %w", group, topic, p, lacking(got.Err, Read, "group", group))}
