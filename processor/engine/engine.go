@@ -190,7 +190,10 @@ func (e *engine) process(ctx context.Context, cluster *broker.Cluster, ts topics
 		Topology: e.topo, Cluster: cluster, Flusher: flusher, Limits: ts.limits(), BadInput: task.BadInput(e.cfg.BadInput),
 		CacheBytes: int(e.cfg.MemoryBytes/2) / e.cfg.Workers, CommitInterval: e.cfg.CommitInterval,
 		Membership: membership, Epoch: func(p int32) uint64 { <-joined; return group.Epoch(p) },
-		Held:   func(ctx context.Context, p int32, epoch uint64) error { <-joined; return group.Held(ctx, p, epoch) },
+		Held: func(ctx context.Context, p int32, epoch uint64) (bool, error) {
+			<-joined
+			return group.Held(ctx, p, epoch)
+		},
 		Logger: e.cfg.Logger, Counters: e.counters, Monitor: e.monitor, Ready: e.cfg.Ready, Step: e.cfg.step, FreezeInterval: e.cfg.flushInterval,
 		Restore: restore.Config{App: e.topo.ID, States: e.topo.States, ClusterID: clusterID, Cluster: cluster,
 			Inputs: ts.inputs, Changelogs: ts.changelogs, Store: store, FromEnd: e.cfg.From == FromEnd, Internal: e.topo.Internal,

@@ -37,17 +37,17 @@ func (g *Group) Lease(p int32) (Lease, error) {
 	return *l, nil
 }
 
-// Held returns nil if the partition was held, without a break, from when the epoch began until a time after the call.
-// ErrNotOwned says that it was not; any other error, that the coordinator did not answer.
-func (g *Group) Held(ctx context.Context, p int32, epoch uint64) error {
+// Held reports whether the partition was held, without a break, from when the epoch began until a time after the call. An
+// error says that the coordinator did not answer.
+func (g *Group) Held(ctx context.Context, p int32, epoch uint64) (bool, error) {
 	l, err := g.Lease(p)
-	if err == nil && l.Epoch != epoch {
-		err = ErrNotOwned
+	if err != nil || l.Epoch != epoch {
+		return false, nil
 	}
-	if err != nil {
-		return err
+	if err = g.Confirmed(ctx, l); errors.Is(err, ErrNotOwned) {
+		return false, nil
 	}
-	return g.Confirmed(ctx, l)
+	return err == nil, err
 }
 
 // Confirmed returns nil if all leases were held, without a break, from when they were given until a time after the call.

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/penstock/penstock/processor/internal/broker"
-	"github.com/penstock/penstock/processor/internal/member"
 	"github.com/penstock/penstock/processor/internal/restore"
 	"github.com/penstock/penstock/processor/internal/task"
 	"github.com/penstock/penstock/processor/internal/topology"
@@ -63,8 +62,8 @@ func (w *Worker) believe(ctx context.Context, r *restoring, err error) error {
 		return err
 	}
 	for {
-		held := w.cfg.Held(ctx, r.partition, r.epoch)
-		if held == nil {
+		held, unsure := w.cfg.Held(ctx, r.partition, r.epoch)
+		if held {
 			return err
 		}
 		select {
@@ -72,8 +71,8 @@ func (w *Worker) believe(ctx context.Context, r *restoring, err error) error {
 			return ctx.Err()
 		case <-time.After(believeEvery):
 		}
-		if errors.Is(held, member.ErrNotOwned) {
-			return fmt.Errorf("%w, so this was not believed: %v", held, err)
+		if unsure == nil {
+			return fmt.Errorf("the partition was not owned without a break, so this was not believed: %w", errors.New(err.Error()))
 		}
 	}
 }
@@ -195,9 +194,7 @@ func (w *Worker) drop(partition int32) {
 		err = errFull
 	}
 	if err == nil {
-		if w.cfg.Epoch(partition) == o.epoch {
-			o.task.Refresh(time.Now().UnixMilli())
-		}
+		w.refresh(o)
 		err = w.cfg.Flusher.Now(o.freeze())
 	}
 	if err != nil {

@@ -36,6 +36,7 @@ func (w *Worker) commit(ctx context.Context) error {
 		return err
 	}
 	w.open, w.lastCommit = false, time.Now()
+	w.doubtful = w.doubtful && len(touched) == 0 // the coordinator took these offsets from a member
 	w.cfg.Counters.Commits.Add(1)
 	w.countSent()
 	w.cfg.Monitor.CommitTook(w.lastCommit.Sub(began))

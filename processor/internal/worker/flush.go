@@ -64,7 +64,7 @@ func (w *Worker) freezeDue(o *owned, debt int) bool {
 	age := time.Since(o.frozenAt)
 	switch dirty := o.task.Dirty(); {
 	case dirty == 0:
-		return age >= refreshInterval && w.cfg.Epoch(o.task.Partition()) == o.epoch && o.task.Refresh(time.Now().UnixMilli())
+		return age >= refreshInterval && w.refresh(o)
 	case dirty >= freezeEntries, debt >= freezeDebt, age >= w.cfg.FreezeInterval:
 		return true
 	}

@@ -33,8 +33,8 @@ type Config struct {
 	CommitInterval time.Duration // under load
 	Membership     func() broker.Membership
 	Epoch          func(partition int32) uint64
-	// Held returns nil if the partition was held, without a break, since the epoch began.
-	Held     func(ctx context.Context, partition int32, epoch uint64) error
+	// Held reports whether the partition was held, without a break, since the epoch began; an error says that it cannot be told.
+	Held     func(ctx context.Context, partition int32, epoch uint64) (bool, error)
 	Logger   *slog.Logger
 	Counters *Counters
 	Monitor  *telemetry.Monitor // may be nil
@@ -91,6 +91,11 @@ type Worker struct {
 	stable     stable
 	restores   map[int32]*restoring
 	fencedAt   time.Time
+
+	// The wall clock when the turn began, without the monotonic one, which a suspended machine's does not count; and
+	// whether the loop stood still since the last commit, so that others may have owned its partitions meanwhile (R7).
+	turnedAt time.Time
+	doubtful bool
 
 	answeredAt  time.Time // when questions were last looked at
 	recoveredAt time.Time
@@ -179,6 +184,7 @@ func (w *Worker) Close() {
 // turn is one round: what others asked for, then records, then timers, then perhaps a commit.
 func (w *Worker) turn(ctx context.Context) error {
 	w.cfg.Monitor.Beat(w.cfg.Name)
+	w.began()
 	if err := w.answer(ctx); err != nil {
 		return err
 	}
@@ -197,6 +203,22 @@ func (w *Worker) turn(ctx context.Context) error {
 		}
 	}
 	return w.flushDue()
+}
+
+// began notes the turn's time. A loop that stood still for longer than a transaction lasts may be a zombie's: frozen, and
+// awake before it was told.
+func (w *Worker) began() {
+	now := time.Now().Round(0)
+	if !w.turnedAt.IsZero() && (now.Sub(w.turnedAt) > w.cfg.Session.TransactionTimeout || now.Before(w.turnedAt)) {
+		w.doubtful = true
+	}
+	w.turnedAt = now
+}
+
+// refresh notes that a task's state was the changelog's when the turn began, where that is certain: its partition is owned
+// without a break, as far as this process knows, and it has had no time to miss that it is not.
+func (w *Worker) refresh(o *owned) bool {
+	return !w.doubtful && w.cfg.Epoch(o.task.Partition()) == o.epoch && o.task.Refresh(w.turnedAt.UnixMilli())
 }
 
 // hold ends the open transaction and waits for the store.
