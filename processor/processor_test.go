@@ -147,3 +147,23 @@ func TestADriverWithoutATestPanics(t *testing.T) {
 	require.Panics(t, func() { processortest.New(nil, processor.New("app")) })
 	require.Panics(t, func() { processortest.New(nil, counter()).Send("elsewhere", "k", "v") })
 }
+
+// A value without bytes is not a null one, wherever in a transaction it is emitted.
+func TestAnEmptyValueIsNotNull(t *testing.T) {
+	app := processor.New("app")
+	out := processor.NewOutput(app, "out", codec.Bytes())
+	processor.HandleBy(app, "in", codec.Bytes(), func([]byte) []byte { return []byte("k") }, func(c *processor.Context, v []byte) error {
+		out.Emit(c, v)
+		return nil
+	})
+	d := processortest.New(t, app)
+	for range 2 {
+		d.SendRecord(processortest.Record{Topic: "in", Value: []byte{}})
+	}
+	d.Commit()
+	require.Empty(t, d.DeadLetters())
+	require.Len(t, d.Output("out"), 2)
+	for _, r := range d.Output("out") {
+		require.NotNil(t, r.Value)
+	}
+}

@@ -81,7 +81,11 @@ func (t *Task) Emit(e topology.Emission) error {
 	if e.Latest {
 		kind = heldOutput
 	}
-	t.effects = append(t.effects, Effect{kind, e.Output, key, t.cfg.Arena.Copy(e.Value), e.Headers, clamped})
+	value := t.cfg.Arena.Copy(e.Value)
+	if value == nil { // it has no bytes, which is not null
+		value = []byte{}
+	}
+	t.effects = append(t.effects, Effect{kind, e.Output, key, value, e.Headers, clamped})
 	return nil
 }
 
