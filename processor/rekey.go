@@ -3,6 +3,7 @@ package processor
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/penstock/penstock/codec"
 	"github.com/penstock/penstock/processor/internal/topology"
@@ -18,8 +19,8 @@ type rekeyed struct {
 // They go through the topic APP-topic-repartition, with that key, and keep their value, headers and timestamp. Both ways
 // are exactly-once. Records of one key that come from one partition keep their order; there is none between partitions.
 //
-// The topic is made by the engine and belongs to the application. Its records are kept for a week: an application that
-// stands still for longer loses what it had not processed. A record whose value does not decode, or has no key, is a dead
+// The topic is made by the engine and belongs to the application. Its records stay until they are processed
+// and, by their own time, a week old. A record whose value does not decode, or has no key, is a dead
 // letter of the application APP-topic-repartition.
 func HandleBy[T any](a *App, topic string, c codec.Codec[T], key func(T) []byte, handler func(*Context, T) error) {
 	for _, r := range a.rekeyed {
@@ -67,7 +68,7 @@ func (h *rekeyer) Handle(r *topology.Record) error {
 	if err != nil {
 		return err
 	}
-	return h.rt.Emit(topology.Emission{Key: key, Value: r.Value, Headers: r.Headers})
+	return h.rt.Emit(topology.Emission{Key: key, Value: r.Value, Headers: slices.Clip(r.Headers)})
 }
 
 func (h *rekeyer) keyOf(value []byte) (key []byte, err error) {

@@ -84,10 +84,12 @@ type Config struct {
 
 // seams are a test's ways into an engine; the zero value is everyone else's.
 type seams struct {
-	step      func(worker.Step) error // see worker.Config
-	resetStep func(reset.Step) error  // see reset.Config
+	step          func(worker.Step) error // see worker.Config
+	resetStep     func(reset.Step) error  // see reset.Config
+	purgeAge      time.Duration           // with purgeInterval
+	purgeInterval time.Duration           // 0: the constant of that name
 	// openStore opens the store elsewhere than in the state directory.
-	openStore func(pebblestore.Options) (*pebblestore.Store, error)
+	openStore func(app string, o pebblestore.Options) (*pebblestore.Store, error)
 	// flushInterval is how long committed state waits for the store at most, and then to be durable there.
 	flushInterval time.Duration
 	readBytes     int32 // see restore.Config

@@ -74,7 +74,7 @@ func (w *world) onQuota(q *quota, log *logged) engine.Config {
 	cfg := w.config(w.t.TempDir())
 	cfg.CommitInterval = 20 * time.Millisecond
 	cfg.Logger = slog.New(slog.NewTextHandler(log, nil))
-	return cfg.WithSmallSteps(20*time.Millisecond, 0).WithStore(func(o pebblestore.Options) (*pebblestore.Store, error) {
+	return cfg.WithSmallSteps(20*time.Millisecond, 0).WithStore(func(_ string, o pebblestore.Options) (*pebblestore.Store, error) {
 		o.FS = q
 		return pebblestore.Open("store", o)
 	})

@@ -153,7 +153,7 @@ func (e *engine) run(ctx context.Context) error {
 func (e *engine) openStore() (*pebblestore.Store, error) {
 	o := pebblestore.Options{MemoryBytes: e.cfg.MemoryBytes / 2, Logger: e.cfg.Logger}
 	if e.cfg.openStore != nil {
-		return e.cfg.openStore(o)
+		return e.cfg.openStore(e.topo.ID, o)
 	}
 	return pebblestore.Open(e.dir.StorePath(), o)
 }
@@ -237,6 +237,11 @@ func (e *engine) process(ctx context.Context, cluster *broker.Cluster, ts topics
 	defer e.cfg.Queries.serve(query.Config{Topology: e.topo, Partitions: ts.inputs[0].Partitions, Instance: e.instance, Group: group, Cluster: cluster, Store: store})()
 	if e.cfg.Standby > 0 {
 		run.Go(func() error { return standbys.Run(soft, group) })
+	}
+	for _, input := range ts.inputs {
+		if e.topo.IsInternal(input.Name) {
+			run.Go(func() error { e.purge(soft, cluster, group, input); return nil })
+		}
 	}
 	run.Go(func() error { e.monitor.Watch(soft, e.topo.Inputs, cluster.Bounds); return nil })
 	run.Go(func() error {

@@ -20,8 +20,8 @@ func (c Config) WithStep(step func(worker.Step) error) Config {
 	return c
 }
 
-// WithStore returns c with the store elsewhere than in the state directory.
-func (c Config) WithStore(open func(pebblestore.Options) (*pebblestore.Store, error)) Config {
+// WithStore returns c with the stores, by application, elsewhere than in the state directory.
+func (c Config) WithStore(open func(app string, o pebblestore.Options) (*pebblestore.Store, error)) Config {
 	c.openStore = open
 	return c
 }
@@ -29,5 +29,11 @@ func (c Config) WithStore(open func(pebblestore.Options) (*pebblestore.Store, er
 // WithSmallSteps returns c with a store that is written at every interval, and a restore that reads little at a time.
 func (c Config) WithSmallSteps(interval time.Duration, readBytes int32) Config {
 	c.flushInterval, c.readBytes = interval, readBytes
+	return c
+}
+
+// WithPurge returns c with repartition topics whose processed records are deleted at every interval, from an age on.
+func (c Config) WithPurge(interval, age time.Duration) Config {
+	c.purgeInterval, c.purgeAge = interval, age
 	return c
 }

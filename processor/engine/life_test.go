@@ -79,8 +79,11 @@ func (w *world) begin(app *processor.App, cfg engine.Config, name string, disk *
 		crashed: make(chan struct{}), lived: make(chan struct{}), ended: make(chan struct{})}
 	cfg.StateDir, cfg.Instance, cfg.Dial = w.t.TempDir(), name, l.dial
 	cfg.Logger = slog.New(slog.NewTextHandler(&l.log, nil))
-	cfg = cfg.WithStep(l.step).WithSmallSteps(20*time.Millisecond, smallReads).WithStore(func(o pebblestore.Options) (*pebblestore.Store, error) {
+	cfg = cfg.WithStep(l.step).WithSmallSteps(20*time.Millisecond, smallReads).WithPurge(20*time.Millisecond, -time.Hour).WithStore(func(id string, o pebblestore.Options) (*pebblestore.Store, error) {
 		o.FS = errorfs.Wrap(disk, l)
+		if id != app.ID() {
+			return pebblestore.Open(id, o) // of what fills an internal topic
+		}
 		return pebblestore.Open("store", o)
 	})
 	ctx, cancel := context.WithCancel(context.Background())

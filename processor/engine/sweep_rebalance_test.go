@@ -56,7 +56,7 @@ func sweepRebalance(t *testing.T, kind string, seed, depth int) map[string]int {
 			}
 		}
 	}
-	w.last(m.disks["a"])
+	w.last(window(), m.disks["a"])
 	return m.after
 }
 

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/penstock/penstock/processor"
 	"github.com/penstock/penstock/processor/engine"
 	"github.com/penstock/penstock/processor/internal/task"
 	"github.com/penstock/penstock/processor/internal/worker"
@@ -93,7 +94,12 @@ func rngOf(seed int, kind string) *rand.Rand {
 
 // sweep leads lives that crash at a kind's first, second, ... occurrence, and returns what the crashes were followed by.
 func sweep(t *testing.T, kind string, seed, depth int) map[string]int {
-	w, rng := newWorld(t), rngOf(seed, kind)
+	return sweepOf(newWorld(t), window(), kind, seed, depth)
+}
+
+// sweepOf does so with an application that takes the world's input.
+func sweepOf(w *world, app *processor.App, kind string, seed, depth int) map[string]int {
+	t, rng := w.t, rngOf(seed, kind)
 	w.rng = rng
 	var disk *vfs.MemFS
 	var disks []*vfs.MemFS // earlier ones
@@ -101,7 +107,7 @@ func sweep(t *testing.T, kind string, seed, depth int) map[string]int {
 	for nth := 1; nth <= depth; nth++ {
 		for try := range 3 { // a point on the way in may pass once in a life
 			w.send(300)
-			l := w.begin(window(), w.lifeConfig(), "a", disk, point{kind, nth}, rng)
+			l := w.begin(app, w.lifeConfig(), "a", disk, point{kind, nth}, rng)
 			left, crashed := w.lead(l)
 			l.sound()
 			if !crashed {
@@ -119,7 +125,7 @@ func sweep(t *testing.T, kind string, seed, depth int) map[string]int {
 			break
 		}
 	}
-	w.last(disk)
+	w.last(app, disk)
 	return after
 }
 
@@ -141,9 +147,9 @@ func (w *world) lifeConfig() engine.Config {
 }
 
 // last leads a life without a crash and compares everything with the model: the updates, the changelog, and the store.
-func (w *world) last(disk *vfs.MemFS) {
+func (w *world) last(app *processor.App, disk *vfs.MemFS) {
 	w.t.Helper()
-	l := w.begin(window(), w.lifeConfig(), "a", disk, point{}, nil)
+	l := w.begin(app, w.lifeConfig(), "a", disk, point{}, nil)
 	w.send(100)
 	got := w.updates()
 	disk, _ = l.stop()

@@ -47,14 +47,20 @@ func findTopics(ctx context.Context, c *broker.Cluster, t *topology.Topology, cf
 	var want []wanted
 	for _, name := range t.Inputs {
 		if t.IsInternal(name) {
-			want = append(want, internal(name, repartitionConfigs, checkInput))
+			w := internal(name, repartitionConfigs, func(topic, first broker.Topic) error {
+				return errors.Join(checkRepartition(topic, first), checkInput(topic, first))
+			})
+			w.lost = func([]broker.Topic) error { return checkFilled(ctx, c, t.Filler(name)) }
+			want = append(want, w)
 			continue
 		}
 		want = append(want, own(name, broker.Read, func(t broker.Topic) error { return checkInput(t, first) }))
 	}
 	for _, name := range t.Outputs {
 		if t.IsInternal(name) {
-			want = append(want, internal(name, repartitionConfigs, checkRepartition))
+			w := internal(name, repartitionConfigs, checkRepartition)
+			w.lost = func([]broker.Topic) error { return checkFilled(ctx, c, t) }
+			want = append(want, w)
 			continue
 		}
 		want = append(want, own(name, broker.Write, nil))
@@ -251,17 +257,6 @@ func checkChangelog(topic, input broker.Topic) error {
 		return fmt.Errorf("changelog %s has %d partitions, input %s has %d: they must be equal. Recreate the changelog with penstock reset, or use another --app", topic.Name, topic.Partitions, input.Name, input.Partitions)
 	case topic.CleanupPolicy != "" && topic.CleanupPolicy != "compact":
 		return fmt.Errorf("changelog %s has cleanup.policy %q, which loses state: set it to exactly %q", topic.Name, topic.CleanupPolicy, "compact")
-	}
-	return nil
-}
-
-// repartitionConfigs are those of a repartition topic. A week is what brokers keep records for by default.
-var repartitionConfigs = map[string]string{"cleanup.policy": "delete", "retention.ms": "604800000"}
-
-// checkRepartition checks a repartition topic for who fills it; it may have other partitions than the input.
-func checkRepartition(topic, _ broker.Topic) error {
-	if topic.CleanupPolicy != "" && topic.CleanupPolicy != "delete" {
-		return fmt.Errorf("repartition topic %s has cleanup.policy %q, which loses records: set it to %q", topic.Name, topic.CleanupPolicy, "delete")
 	}
 	return nil
 }

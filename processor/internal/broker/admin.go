@@ -130,3 +130,19 @@ func (c *Cluster) OffsetsAfter(ctx context.Context, topic string, milli int64) (
 	}
 	return at, nil
 }
+
+// DeleteBelow deletes the records of a topic below an offset of each partition.
+func (c *Cluster) DeleteBelow(ctx context.Context, topic string, below map[int32]int64) error {
+	offsets := kadm.Offsets{}
+	for p, at := range below {
+		offsets.Add(kadm.Offset{Topic: topic, Partition: p, At: at, LeaderEpoch: -1})
+	}
+	deleted, err := c.adm.DeleteRecords(ctx, offsets)
+	if err == nil {
+		err = deleted.Error()
+	}
+	if err != nil {
+		return fmt.Errorf("delete processed records of topic %s: %w", topic, lacking(err, Delete, "topic", topic))
+	}
+	return nil
+}

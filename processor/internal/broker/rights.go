@@ -17,11 +17,12 @@ const (
 	Read            = Right(kmsg.ACLOperationRead)
 	Write           = Right(kmsg.ACLOperationWrite)
 	Create          = Right(kmsg.ACLOperationCreate)
+	Delete          = Right(kmsg.ACLOperationDelete)
 	Describe        = Right(kmsg.ACLOperationDescribe)
 	IdempotentWrite = Right(kmsg.ACLOperationIdempotentWrite)
 )
 
-var rightNames = map[Right]string{Read: "Read", Write: "Write", Create: "Create", Describe: "Describe", IdempotentWrite: "IdempotentWrite"}
+var rightNames = map[Right]string{Read: "Read", Write: "Write", Create: "Create", Delete: "Delete", Describe: "Describe", IdempotentWrite: "IdempotentWrite"}
 
 func (r Right) String() string { return rightNames[r] }
 
