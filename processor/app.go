@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 
 	"github.com/penstock/penstock/codec"
 	"github.com/penstock/penstock/processor/internal/topology"
@@ -17,6 +18,7 @@ type App struct {
 	inputs  []input
 	states  []string // a timer's among them
 	outputs []string
+	tables  []string // topics
 	timers  []timer
 	rekeyed []rekeyed
 	faults  []error
@@ -125,6 +127,11 @@ func (a *App) Validate() error {
 			}
 		}
 	}
+	for _, table := range a.tables {
+		if slices.Contains(a.outputs, table) || slices.ContainsFunc(a.inputs, func(in input) bool { return in.topic == table }) {
+			faults = append(faults, fmt.Errorf("topic %q is a table and an input or an output: keep its values in a State", table))
+		}
+	}
 	if len(faults) == 0 {
 		return nil
 	}
@@ -136,7 +143,7 @@ func (a *App) Topology() (*topology.Topology, error) {
 	if err := a.Validate(); err != nil {
 		return nil, err
 	}
-	t := &topology.Topology{ID: a.id, States: a.states, Outputs: a.outputs, Bind: a.bind, BindStrict: a.bindStrict}
+	t := &topology.Topology{ID: a.id, States: a.states, Outputs: a.outputs, Tables: a.tables, Bind: a.bind, BindStrict: a.bindStrict}
 	for _, tm := range a.timers {
 		t.Timers = append(t.Timers, tm.Timer)
 	}

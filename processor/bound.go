@@ -17,6 +17,7 @@ const (
 	ReasonPanic     = "panic"     // the handler panicked
 	ReasonEncode    = "encode"    // a value could not be encoded
 	ReasonTooLarge  = "too-large" // a record would exceed what its topic takes
+	ReasonTable     = "table-row" // a row that the handler looked up does not decode
 )
 
 // Reject makes an error that gives a record's rejection a reason: a short fixed word that dashboards count by.

@@ -51,6 +51,11 @@ var examples = map[string]struct {
 		{topic: "orders", key: "c", value: `{"item":"pen"}`}, {topic: "customers", key: "c", value: `{"name":"Ada"}`},
 		{topic: "orders", key: "c", value: `{"item":"ink"}`}, {topic: "customers", key: "c"}, {topic: "orders", key: "c", value: `{"item":"cap"}`},
 	}, map[string][]string{"orders-named": {`c={"item":"pen","name":"Ada"}`, `c={"item":"ink","name":"Ada"}`}}},
+	"enrich from a table": {sales, []string{"lines"}, []string{"taken"}, []step{
+		{topic: "catalogue", key: "a", value: `{"name":"soap","cents":120}`}, {topic: "sales", key: "s", value: `{"article":"a","pieces":2}`},
+		{topic: "sales", key: "t", value: `{"article":"b","pieces":1}`}, {topic: "catalogue", key: "a", value: `{"name":"soap","cents":130}`},
+		{topic: "sales", key: "s", value: `{"article":"a","pieces":1}`}, {topic: "catalogue", key: "a"}, {topic: "sales", key: "s", value: `{"article":"a","pieces":1}`},
+	}, map[string][]string{"lines": {`s={"name":"soap","cents":240}`, `s={"name":"soap","cents":130}`}}},
 	"top n": {podium, []string{"podiums"}, []string{"best"}, []step{
 		{topic: "scores", key: "go", value: `{"player":"a","points":5}`}, {topic: "scores", key: "go", value: `{"player":"b","points":7}`},
 		{topic: "scores", key: "go", value: `{"player":"c","points":6}`}, {topic: "scores", key: "go", value: `{"player":"d","points":5}`},

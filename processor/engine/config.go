@@ -43,6 +43,11 @@ type Config struct {
 	Workers int
 	// MemoryBytes bounds the caches and the store together. Default: 64 MiB.
 	MemoryBytes int64
+	// TableMemoryBytes bounds the memory of all tables together, beside MemoryBytes. Default: 32 MiB where there are any.
+	TableMemoryBytes int64
+	// TableDiskBytes is how large the copy of one table may become on disk; beyond it Run returns an error, before the state
+	// has no room. Default: no limit.
+	TableDiskBytes int64
 
 	Guarantee Guarantee
 	BadInput  BadInput
@@ -90,6 +95,8 @@ type seams struct {
 	purgeInterval time.Duration           // 0: the constant of that name
 	// openStore opens the store elsewhere than in the state directory.
 	openStore func(app string, o pebblestore.Options) (*pebblestore.Store, error)
+	// openTable opens a table's store likewise.
+	openTable func(topic string, o pebblestore.Options) (*pebblestore.Store, error)
 	// flushInterval is how long committed state waits for the store at most, and then to be durable there.
 	flushInterval time.Duration
 	readBytes     int32 // see restore.Config
@@ -150,6 +157,9 @@ func (c Config) withDefaults() Config {
 	if c.MemoryBytes == 0 {
 		c.MemoryBytes = 64 << 20
 	}
+	if c.TableMemoryBytes == 0 {
+		c.TableMemoryBytes = 32 << 20
+	}
 	if c.Compression == "" {
 		c.Compression = "snappy"
 	}
@@ -187,6 +197,8 @@ func (c Config) Validate() error {
 	bad(len(c.Brokers) == 0, "no brokers: name at least one as host:port")
 	bad(c.Workers < 1 || c.Workers > 256, "workers %d: use 1 to 256", c.Workers)
 	bad(c.MemoryBytes < leastMemory, "memory %d bytes: use at least 16 MiB", c.MemoryBytes)
+	bad(c.TableMemoryBytes < 8<<20, "table memory %d bytes: use at least 8 MiB", c.TableMemoryBytes)
+	bad(c.TableDiskBytes < 0, "table disk %d bytes is negative", c.TableDiskBytes)
 	bad(c.CommitInterval < 0, "commit interval %v is negative", c.CommitInterval)
 	bad(c.SessionTimeout < time.Second, "session timeout %v: use at least 1s", c.SessionTimeout)
 	bad(c.TransactionTimeout > c.SessionTimeout, "transaction timeout %v is longer than session timeout %v: a takeover would wait for it", c.TransactionTimeout, c.SessionTimeout)

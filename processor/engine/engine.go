@@ -47,6 +47,10 @@ func runOne(ctx context.Context, topo *topology.Topology, cfg Config) error {
 			return nil // whatever a start or stop that was cut short says
 		}
 		switch {
+		case errors.As(err, new(*restore.TableError)) && statestore.IsUnusable(err):
+			if err := e.dropTable(err); err != nil {
+				return err
+			}
 		case errors.Is(err, statestore.ErrReopen):
 			cfg.Logger.Warn("the local store is opened again", "error", err)
 		case statestore.IsCorrupt(err):
@@ -143,7 +147,11 @@ func (e *engine) run(ctx context.Context) error {
 	}
 	e.monitor.Opened(sizes(store))
 	defer e.monitor.Opened(nil)
-	err = e.process(ctx, cluster, ts, clusterID, store)
+	tables, closeTables, err := e.openTables(ctx, clusterID)
+	if err == nil {
+		err = e.process(ctx, cluster, ts, clusterID, store, tables)
+		closeTables()
+	}
 	if closeErr := store.Close(); err == nil && closeErr != nil && ctx.Err() == nil {
 		err = closeErr
 	}
@@ -181,13 +189,13 @@ func (e *engine) start(ctx context.Context) (*broker.Cluster, topics, string, er
 }
 
 // process runs the workers and the membership until ctx is done or one of them cannot go on.
-func (e *engine) process(ctx context.Context, cluster *broker.Cluster, ts topics, clusterID string, store statestore.Store) error {
+func (e *engine) process(ctx context.Context, cluster *broker.Cluster, ts topics, clusterID string, store statestore.Store, tables *restore.Tables) error {
 	var group *member.Group
 	joined := make(chan struct{})
 	membership := func() broker.Membership { <-joined; return group.Membership() }
 	flusher := worker.NewFlusher(store, e.counters, e.cfg.flushInterval, e.cfg.Logger)
 	wcfg := worker.Config{
-		Topology: e.topo, Cluster: cluster, Flusher: flusher, Limits: ts.limits(), BadInput: task.BadInput(e.cfg.BadInput),
+		Topology: e.topo, Cluster: cluster, Flusher: flusher, Tables: tables, Limits: ts.limits(), BadInput: task.BadInput(e.cfg.BadInput),
 		CacheBytes: int(e.cfg.MemoryBytes/2) / e.cfg.Workers, CommitInterval: e.cfg.CommitInterval,
 		Membership: membership, Epoch: func(p int32) uint64 { <-joined; return group.Epoch(p) },
 		Held: func(ctx context.Context, p int32, epoch uint64) (bool, error) {
@@ -219,6 +227,9 @@ func (e *engine) process(ctx context.Context, cluster *broker.Cluster, ts topics
 	run, soft := errgroup.WithContext(ctx)
 	for _, w := range workers {
 		run.Go(func() error { return w.Run(hard) })
+	}
+	for _, t := range tables.List {
+		run.Go(func() error { return t.Run(soft) })
 	}
 	var holders []member.Holder
 	for _, w := range workers {

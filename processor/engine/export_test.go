@@ -26,6 +26,12 @@ func (c Config) WithStore(open func(app string, o pebblestore.Options) (*pebbles
 	return c
 }
 
+// WithTables returns c with the tables' stores elsewhere than in the state directory.
+func (c Config) WithTables(open func(topic string, o pebblestore.Options) (*pebblestore.Store, error)) Config {
+	c.openTable = open
+	return c
+}
+
 // WithSmallSteps returns c with a store that is written at every interval, and a restore that reads little at a time.
 func (c Config) WithSmallSteps(interval time.Duration, readBytes int32) Config {
 	c.flushInterval, c.readBytes = interval, readBytes

@@ -85,6 +85,9 @@ func (w *world) begin(app *processor.App, cfg engine.Config, name string, disk *
 			return pebblestore.Open(id, o) // of what fills an internal topic
 		}
 		return pebblestore.Open("store", o)
+	}).WithTables(func(topic string, o pebblestore.Options) (*pebblestore.Store, error) {
+		o.FS = errorfs.Wrap(disk, l)
+		return pebblestore.Open("table-"+topic, o)
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	l.cancel = cancel

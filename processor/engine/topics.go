@@ -65,6 +65,11 @@ func findTopics(ctx context.Context, c *broker.Cluster, t *topology.Topology, cf
 		}
 		want = append(want, own(name, broker.Write, nil))
 	}
+	for _, name := range t.Tables {
+		w := own(name, broker.Read, func(t broker.Topic) error { return warnTable(t, cfg) })
+		w.configs = map[string]string{"cleanup.policy": "compact"}
+		want = append(want, w)
+	}
 	for i := range t.States {
 		w := internal(t.ChangelogTopic(i), map[string]string{"cleanup.policy": "compact"}, checkChangelog)
 		w.lost = func(found []broker.Topic) error { return checkLost(ctx, c, t, i, found[:len(t.Inputs)]) }
@@ -83,7 +88,9 @@ func findTopics(ctx context.Context, c *broker.Cluster, t *topology.Topology, cf
 		found = found[n:]
 		return some
 	}
-	ts.inputs, ts.outputs, ts.changelogs = take(len(t.Inputs)), take(len(t.Outputs)), take(len(t.States))
+	ts.inputs, ts.outputs = take(len(t.Inputs)), take(len(t.Outputs))
+	take(len(t.Tables))
+	ts.changelogs = take(len(t.States))
 	if len(found) > 0 {
 		ts.deadLetters = found[0]
 	}
@@ -249,6 +256,15 @@ func checkInput(topic, first broker.Topic) error {
 		return nil
 	}
 	return fmt.Errorf("input topic %s has %d partitions, input topic %s has %d: they share keys, so make them equal", topic.Name, topic.Partitions, first.Name, first.Partitions)
+}
+
+// warnTable says where the copies of a table may come to differ, which is its owner's to decide.
+func warnTable(topic broker.Topic, cfg Config) error {
+	if topic.CleanupPolicy != "" && topic.CleanupPolicy != "compact" {
+		cfg.Logger.Warn("a table's topic is not compacted alone: what its retention deletes stays in the copies that have read it, and is missing in later ones",
+			"topic", topic.Name, "cleanup.policy", topic.CleanupPolicy)
+	}
+	return nil
 }
 
 func checkChangelog(topic, input broker.Topic) error {

@@ -24,6 +24,7 @@
 //	advance event time by a record       SendRecord with a Timestamp
 //	getKeyValueStore(name).get(key)      StateValue; State and Timers for all keys
 //	a changelog as an output topic       Changelog
+//	pipeInput on a GlobalKTable's topic  Send, on a Table's topic
 //	close                                not needed
 //	(none)                               Commit, Abort, Flush, Crash, CrashAndWipe, Restart, DeadLetters, LimitCache
 package processortest
@@ -32,6 +33,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"testing"
 	"time"
 
@@ -71,6 +73,7 @@ type Driver struct {
 	kept       kept // of earlier forms of the application
 	cache      int
 	stages     map[string]*Driver // by input of processor.HandleBy
+	rows       rows
 }
 
 // New opens an application. What a test did not ask for ends it: a fault of the declaration, of the engine, or a Context
@@ -92,7 +95,7 @@ func open(t testing.TB, topo *topology.Topology) *Driver {
 	topo.Bind = topo.BindStrict
 	d := &Driver{t: t, topo: topo, store: statestore.NewMemory(), now: time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC),
 		inputs: make([][]topology.Record, len(topo.Inputs)), changelogs: make([][]task.Effect, len(topo.States)), taken: map[string]int{},
-		offsets: make([]int64, len(topo.Inputs)), known: task.Identity{Format: 1, App: topo.ID, States: topo.States}}
+		offsets: make([]int64, len(topo.Inputs)), rows: rows{topo.Tables, map[string]string{}}, known: task.Identity{Format: 1, App: topo.ID, States: topo.States}}
 	d.open()
 	d.openStages()
 	return d
@@ -144,9 +147,14 @@ func SendValue[T any](d *Driver, topic, key string, c codec.Codec[T], v T) {
 	d.SendRecord(Record{Topic: topic, Key: []byte(key), Value: raw})
 }
 
-// SendRecord is Send for null keys and values, headers and timestamps. A zero Timestamp is the driver's clock.
+// SendRecord is Send for null keys and values, headers and timestamps. A zero Timestamp is the driver's clock. A record of
+// a table's topic is in the table at once, for good: it is no part of the open transaction, and no crash takes it away.
 func (d *Driver) SendRecord(r Record) {
 	d.t.Helper()
+	if slices.Contains(d.topo.Tables, r.Topic) {
+		d.rows.put(r)
+		return
+	}
 	if r.Timestamp.IsZero() {
 		r.Timestamp = d.now
 	}
@@ -170,7 +178,7 @@ func (d *Driver) input(topic string) int {
 			return i
 		}
 	}
-	d.t.Fatalf("topic %q is no input of application %q", topic, d.topo.ID)
+	d.t.Fatalf("topic %q is neither an input nor a table of application %q", topic, d.topo.ID)
 	return -1
 }
 
@@ -334,7 +342,7 @@ func (d *Driver) open() {
 		d.t.Fatal(err)
 	}
 	d.arena.Reset()
-	d.task = task.New(task.Config{Topology: d.topo, Store: d.store, Arena: &d.arena, CacheBytes: d.cache, Timers: timers}, at)
+	d.task = task.New(task.Config{Topology: d.topo, Store: d.store, Arena: &d.arena, CacheBytes: d.cache, Timers: timers, Tables: d.rows}, at)
 }
 
 // LimitCache bounds the committed cache in bytes, so that keys beyond it are read from the store.

@@ -34,6 +34,7 @@ func (d *Driver) Restart(app *processor.App) {
 	d.topo = topo
 	d.topo.Bind = topo.BindStrict
 	d.known.States = topo.States
+	d.rows.topics = topo.Tables
 	d.inputs, d.offsets, d.changelogs = nil, nil, nil
 	for _, name := range topo.Inputs {
 		d.inputs = append(d.inputs, d.kept.records[name])

@@ -65,6 +65,25 @@ type Topic struct {
 
 // Topic describes one topic; ErrNoTopic if it is not there.
 func (c *Cluster) Topic(ctx context.Context, name string) (Topic, error) {
+	t, err := c.Seen(ctx, name)
+	if err != nil {
+		return Topic{}, err
+	}
+	configs, err := c.adm.DescribeTopicConfigs(ctx, name)
+	if err != nil || len(configs) != 1 || configs[0].Err != nil {
+		if errors.Is(errors.Join(err, configErr(configs)), kerr.TopicAuthorizationFailed) {
+			return t, nil
+		}
+		return t, fmt.Errorf("describe configs of topic %s: %w", name, errors.Join(err, configErr(configs)))
+	}
+	for _, cfg := range configs[0].Configs {
+		t.setConfig(cfg.Key, cfg.MaybeValue())
+	}
+	return t, nil
+}
+
+// Seen is Topic without the topic's settings, which are a question of their own.
+func (c *Cluster) Seen(ctx context.Context, name string) (Topic, error) {
 	req := kmsg.NewPtrMetadataRequest()
 	rt := kmsg.NewMetadataRequestTopic()
 	rt.Topic = kmsg.StringPtr(name)
@@ -84,18 +103,7 @@ func (c *Cluster) Topic(ctx context.Context, name string) (Topic, error) {
 	case err != nil:
 		return Topic{}, fmt.Errorf("describe topic %s: %w", name, lacking(err, Describe, "topic", name))
 	}
-	t := Topic{Name: name, ID: fmt.Sprintf("%x", found.TopicID), Partitions: int32(len(found.Partitions)), rights: found.AuthorizedOperations}
-	configs, err := c.adm.DescribeTopicConfigs(ctx, name)
-	if err != nil || len(configs) != 1 || configs[0].Err != nil {
-		if errors.Is(errors.Join(err, configErr(configs)), kerr.TopicAuthorizationFailed) {
-			return t, nil
-		}
-		return t, fmt.Errorf("describe configs of topic %s: %w", name, errors.Join(err, configErr(configs)))
-	}
-	for _, cfg := range configs[0].Configs {
-		t.setConfig(cfg.Key, cfg.MaybeValue())
-	}
-	return t, nil
+	return Topic{Name: name, ID: fmt.Sprintf("%x", found.TopicID), Partitions: int32(len(found.Partitions)), rights: found.AuthorizedOperations}, nil
 }
 
 func configErr(rs kadm.ResourceConfigs) error {

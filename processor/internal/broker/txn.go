@@ -122,6 +122,11 @@ func IsAway(err error) bool {
 		errors.Is(err, io.EOF) || errors.Is(err, context.DeadlineExceeded)
 }
 
+// IsUnknownTopic reports whether an error says that a topic is not there, or not the one of that id.
+func IsUnknownTopic(err error) bool {
+	return errors.Is(err, kerr.UnknownTopicOrPartition) || errors.Is(err, kerr.UnknownTopicID) || errors.Is(err, kerr.InconsistentTopicID)
+}
+
 // IsAuthorization reports whether an error says that a right is missing.
 func IsAuthorization(err error) bool {
 	for _, e := range []error{kerr.TopicAuthorizationFailed, kerr.GroupAuthorizationFailed, kerr.ClusterAuthorizationFailed,

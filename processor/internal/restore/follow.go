@@ -36,7 +36,7 @@ func Follow(ctx context.Context, cfg Config, partition int32, progress func(reco
 }
 
 func follow(ctx context.Context, cfg Config, partition int32, progress func(int64)) error {
-	r := &run{Config: cfg, partition: partition, log: cfg.Logger.With("partition", partition)}
+	r := newRun(cfg, partition)
 	inputs, mark, err := r.marked(ctx)
 	if err != nil {
 		return err

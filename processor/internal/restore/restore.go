@@ -37,6 +37,8 @@ type Config struct {
 	BatchRecords int
 	// Membership is who commits a first offset.
 	Membership func() broker.Membership
+
+	table *Table // whose topic is read, in place of a changelog; nil for a task
 }
 
 // MismatchError says that things which should belong together do not (R6): nothing was changed.
@@ -64,7 +66,7 @@ type Result struct {
 
 // Task takes over one partition. It returns a *MismatchError, an error of the store, or ctx's; it retries all else.
 func Task(ctx context.Context, cfg Config, partition int32) (Result, error) {
-	r := &run{Config: cfg, partition: partition, log: cfg.Logger.With("partition", partition)}
+	r := newRun(cfg, partition)
 	inputs, mark, err := r.inputs(ctx)
 	if err != nil {
 		return Result{}, err
@@ -115,9 +117,14 @@ type run struct {
 	partition int32
 	log       *slog.Logger
 	restored  int64
+	waits     string // what the log says while a step does not succeed
 	// How old the state was, and when that was found: the clock may be set back meanwhile.
 	age   time.Duration
 	found time.Time
+}
+
+func newRun(cfg Config, partition int32) *run {
+	return &run{Config: cfg, partition: partition, log: cfg.Logger.With("partition", partition), waits: "waiting to take over a partition"}
 }
 
 // reachable returns the offset to read from. Retention may have removed records before they were processed, which is
@@ -172,7 +179,7 @@ func (r *run) local(ctx context.Context, want task.Identity) (task.Position, err
 	if !at.Identity.Equal(want) {
 		var b statestore.Batch
 		next, ok := carried(r.partition, at, want, &b)
-		if !ok {
+		if !ok || r.table != nil {
 			r.log.Warn("local state is wiped and restored", "why", fmt.Sprintf("it belongs to %+v, not to %+v", at.Identity, want))
 			return none, r.wipe()
 		}
@@ -191,6 +198,9 @@ func (r *run) local(ctx context.Context, want task.Identity) (task.Position, err
 			return none, err
 		}
 		switch pos := at.Changelogs[state]; {
+		case pos > b.HW && r.table != nil:
+			r.log.Warn("local state is wiped and restored", "why", "its topic ends below its position", "position", pos, "end", b.HW)
+			return none, r.wipe()
 		case pos > b.HW:
 			return none, &MismatchError{fmt.Sprintf("local state of partition %d stands at offset %d of changelog %s, whose end is %d: the changelog lost records. Restore the topic, or run penstock reset",
 				r.partition, pos, topic.Name, b.HW)}
@@ -252,6 +262,9 @@ func (c Config) Have(partition int32) int64 {
 }
 
 func (r *run) wipe() error {
+	if r.table != nil {
+		r.table.shut()
+	}
 	var b statestore.Batch
 	b.DeleteRange(task.PartitionRange(r.partition))
 	return r.Store.Apply(&b)
@@ -259,13 +272,18 @@ func (r *run) wipe() error {
 
 // changelog reads one state's changelog from at's position until the high watermark that it had at the start is passed.
 func (r *run) changelog(ctx context.Context, state int, at *task.Position) error {
-	topic := r.Changelogs[state]
-	bounds, err := r.bounds(ctx, topic)
+	bounds, err := r.bounds(ctx, r.Changelogs[state])
 	if err != nil {
 		return err
 	}
-	next := max(at.Changelogs[state], bounds.Start)
-	if next >= bounds.HW {
+	return r.read(ctx, state, at, bounds.Start, bounds.HW)
+}
+
+// read reads a topic from at's position, or its start, until the target is passed.
+func (r *run) read(ctx context.Context, state int, at *task.Position, start, target int64) error {
+	topic := r.Changelogs[state]
+	next := max(at.Changelogs[state], start)
+	if next >= target {
 		at.Changelogs[state] = next
 		return nil
 	}
@@ -273,17 +291,17 @@ func (r *run) changelog(ctx context.Context, state int, at *task.Position) error
 	if r.ReadBytes > 0 {
 		reader.MaxBytes = r.ReadBytes
 	}
-	r.progress(state, next, bounds.HW, -1)
+	r.progress(state, next, target, -1)
 	prefix := task.StatePrefix(r.partition, r.States[state])
 	var batch statestore.Batch
 	var key []byte
 	progress := time.Now()
-	for next < bounds.HW {
+	for next < target {
 		f, err := r.fetch(ctx, reader, next)
 		if err != nil {
 			return err
 		}
-		r.progress(state, f.Next, bounds.HW, f.Bounds.LSO)
+		r.progress(state, f.Next, target, f.Bounds.LSO)
 		if r.Read != nil {
 			if err := r.Read(); err != nil {
 				return err
@@ -291,7 +309,7 @@ func (r *run) changelog(ctx context.Context, state int, at *task.Position) error
 		}
 		if f.Next == next {
 			if time.Since(progress) > reportAfter {
-				r.log.Warn("restore is held by an open transaction", "topic", topic.Name, "position", next, "target", bounds.HW, "last_stable_offset", f.Bounds.LSO)
+				r.log.Warn("restore is held by an open transaction", "topic", topic.Name, "position", next, "target", target, "last_stable_offset", f.Bounds.LSO)
 				progress = time.Now()
 			}
 			continue
@@ -301,6 +319,9 @@ func (r *run) changelog(ctx context.Context, state int, at *task.Position) error
 			if format, ok := broker.Header(rec, topology.HeaderFormat); ok && format != "1" {
 				return &MismatchError{fmt.Sprintf("changelog %s partition %d offset %d has format %q, this program knows 1: use the program that wrote it, or a newer one",
 					topic.Name, r.partition, rec.Offset, format)}
+			}
+			if r.table != nil && !r.table.takes(&batch, r.partition, rec.Key) {
+				continue
 			}
 			key = append(append(key[:0], prefix...), rec.Key...)
 			if rec.Value == nil {
@@ -312,7 +333,7 @@ func (r *run) changelog(ctx context.Context, state int, at *task.Position) error
 		r.restored += int64(len(f.Records))
 		next = f.Next
 		at.Changelogs[state] = next
-		if err := r.apply(ctx, &batch, *at, next >= bounds.HW); err != nil {
+		if err := r.apply(ctx, &batch, *at, next >= target); err != nil {
 			return err
 		}
 	}
@@ -358,11 +379,11 @@ func (r *run) retry(ctx context.Context, what string, fn func() error) error {
 		if broker.IsAuthorization(err) {
 			return &MismatchError{fmt.Sprintf("%s of partition %d: %v", what, r.partition, err)}
 		}
-		if errors.Is(err, broker.ErrOutOfRange) || statestore.IsUnusable(err) {
+		if errors.Is(err, broker.ErrOutOfRange) || statestore.IsUnusable(err) || r.table != nil && broker.IsUnknownTopic(err) {
 			return fmt.Errorf("%s: %w", what, err)
 		}
 		if time.Since(began) > reportAfter {
-			r.log.Warn("waiting to take over a partition", "step", what, "error", err)
+			r.log.Warn(r.waits, "step", what, "error", err)
 			began = time.Now()
 		}
 		if err := wait(ctx, next); err != nil {

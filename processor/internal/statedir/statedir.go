@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -106,6 +107,32 @@ func (d *Dir) Close() error { return d.lock.Unlock() }
 
 // StorePath is where the store lies.
 func (d *Dir) StorePath() string { return filepath.Join(d.path, "store") }
+
+// tablesPath is where the tables' stores lie, each by its topic.
+func (d *Dir) tablesPath() string { return filepath.Join(d.path, "tables") }
+
+// TablePath is where the store of a table lies.
+func (d *Dir) TablePath(topic string) string { return filepath.Join(d.tablesPath(), segment(topic)) }
+
+// DropTable deletes a table's store, which is closed.
+func (d *Dir) DropTable(topic string) error { return os.RemoveAll(d.TablePath(topic)) }
+
+// KeepTables deletes the stores of tables that the application has no more.
+func (d *Dir) KeepTables(topics []string) error {
+	entries, err := os.ReadDir(d.tablesPath())
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("list the tables: %w", err)
+	}
+	for _, e := range entries {
+		if slices.ContainsFunc(topics, func(topic string) bool { return segment(topic) == e.Name() }) {
+			continue
+		}
+		if err := os.RemoveAll(filepath.Join(d.tablesPath(), e.Name())); err != nil {
+			return fmt.Errorf("delete a table that is no more: %w", err)
+		}
+	}
+	return nil
+}
 
 // asidePrefix and a number that rises name a store that was set aside.
 const asidePrefix = "store.bad-"

@@ -31,6 +31,11 @@ func (t *Task) Peek(state int, key []byte) ([]byte, bool, error) {
 	return t.Get(state)
 }
 
+// Lookup implements topology.Runtime.
+func (t *Task) Lookup(table int, key []byte) ([]byte, bool, error) {
+	return t.cfg.Tables.Lookup(table, key)
+}
+
 // Set implements topology.Runtime.
 func (t *Task) Set(state int, value []byte) error {
 	limit := t.cfg.Limits.Changelogs

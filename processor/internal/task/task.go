@@ -9,6 +9,11 @@ type Reader interface {
 	Get(dst, key []byte) (value []byte, ok bool, err error)
 }
 
+// Tables is where rows are looked up. The slice is the caller's.
+type Tables interface {
+	Lookup(table int, key []byte) (value []byte, ok bool, err error)
+}
+
 // BadInput is what happens to a record that is rejected.
 type BadInput int
 
@@ -43,6 +48,8 @@ type Config struct {
 	CacheBytes int // budget of the committed cache; 0: 32 MiB
 	// Timers is what ReadTimers found in Store. May be nil if the store holds none.
 	Timers *Timers
+	// Tables answers for the rows of Topology.Tables. May be nil where there are none.
+	Tables Tables
 	// Rejected is told of each rejected record or timer, after its effects were undone. May be nil.
 	Rejected func(r *topology.Record, why *topology.Rejection)
 }

@@ -42,6 +42,8 @@ type Emission struct {
 type Runtime interface {
 	// Get returns the state's value for the current key. The slice is valid until the state is changed.
 	Get(state int) (value []byte, ok bool, err error)
+	// Lookup returns a table's row of a key. The slice is the caller's.
+	Lookup(table int, key []byte) (value []byte, ok bool, err error)
 	// Set copies value. An error rejects the record.
 	Set(state int, value []byte) error
 	// Remove deletes the state's value for the current key, if there is one.
@@ -92,6 +94,7 @@ type Topology struct {
 	Inputs  []string // topics; the first decides the partition count
 	States  []string // names; a timer's is TimerState of its name
 	Outputs []string // topics
+	Tables  []string // topics
 	Timers  []Timer
 	// Internal are inputs and outputs that the engine makes: repartition topics.
 	Internal []string

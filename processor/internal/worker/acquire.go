@@ -49,6 +49,9 @@ func (w *Worker) restore(ctx context.Context, partition int32) (restore.Result, 
 	}
 	result, err := restore.Task(ctx, w.restoreConfig(partition), partition)
 	if err == nil {
+		err = w.cfg.Tables.Await(ctx)
+	}
+	if err == nil {
 		err = w.step(Restored)
 	}
 	return result, err
@@ -90,7 +93,7 @@ func (w *Worker) restored(ctx context.Context, m restored) error {
 		mark: w.cfg.Restore.MarkFor(m.result.Identity.Incarnation)}
 	o.task = task.New(task.Config{
 		Topology: w.cfg.Topology, Partition: m.of.partition, Store: w.cfg.Restore.Store, Arena: &w.arena,
-		Limits: w.cfg.Limits, BadInput: w.cfg.BadInput, Rejected: w.rejected, Timers: m.timers,
+		Limits: w.cfg.Limits, BadInput: w.cfg.BadInput, Rejected: w.rejected, Timers: m.timers, Tables: w.cfg.Tables,
 		CacheBytes: max(1<<20, w.cfg.CacheBytes/(len(w.tasks)+1)),
 	}, m.result.Position)
 	w.tasks[m.of.partition] = o

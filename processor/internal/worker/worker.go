@@ -27,6 +27,8 @@ type Config struct {
 	Flusher  *Flusher
 	Limits   task.Limits
 	BadInput task.BadInput
+	// Tables may be nil where the topology has none. No task is opened before they are complete.
+	Tables *restore.Tables
 	// CacheBytes is the budget of all its tasks' caches.
 	CacheBytes int
 

@@ -21,7 +21,8 @@
 //
 // The commands:
 //
-//	send             one record a line: topic, key, and the value to the end of the line; (null) is a null key or value
+//	send             one record a line: topic, key, and the value to the end of the line; (null) is a null key or value.
+//	                 The topic is an input, or a table's: the row is there at once
 //	advance 30m      the wall clock
 //	commit           prints the outputs and dead letters that it made visible
 //	abort, flush, crash, crash wipe
