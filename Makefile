@@ -9,7 +9,7 @@ GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.9.0
 CYCLONEDX = github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0
 
 .DEFAULT_GOAL := help
-.PHONY: help build test race integration lint deploy-check gosec vulncheck sbom fmt demo picture man screenshot image kafka-image compose-up compose-down release clean ci
+.PHONY: help build test race integration lint deploy-check gosec vulncheck sbom api fmt demo picture man screenshot image kafka-image compose-up compose-down release clean ci
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ vulncheck: ## known faults of what is linked in; needs vuln.go.dev, or GOVULNDB 
 sbom: build ## dist/penstock.cdx.json, the bill of materials of what is linked into bin/penstock (CycloneDX)
 	@mkdir -p dist
 	$(GO) run $(CYCLONEDX) bin -json -licenses -version $(VERSION) -output dist/penstock.cdx.json bin/penstock
+
+api: ## processor/api.txt, what the public packages export; its difference is to be reviewed
+	$(GO) test ./processor -count=1 -run TestTheAPIIsTheReviewedOne -args -rewrite-api
 
 fmt: ## format the sources
 	gofmt -w .

@@ -38,6 +38,12 @@
 // fires also while the stream is silent; [EventTime] by the timestamps of the partition's records, so that the same input
 // gives the same output whenever it is processed.
 //
+// # Tables
+//
+// A [Table] is a copy of a whole topic, for look-ups by any key: complete before the first record is handled, then followed
+// (internal/restore/table.go). A look-up is no part of the transaction: a record's effects count once, but a record that is
+// handled again after a crash may see newer rows than at first.
+//
 // # Testing and operating
 //
 // A test sends records, lets time pass, commits, aborts and crashes at will, and reads what came of it: see processortest.

@@ -88,15 +88,20 @@ func NewTable(cfg TableConfig) *Table {
 
 var placements = sync.Pool{New: func() any { return broker.NewPlacement() }}
 
+// homeOf is the partition that the default partitioner would choose.
+func homeOf(key []byte, partitions int32) int32 {
+	placement := placements.Get().(*broker.Placement)
+	defer placements.Put(placement)
+	return placement.Of(key, partitions)
+}
+
 // Lookup returns the row of a key; the slice is the caller's. An error is ErrTableLoading, or a *TableError of the store.
 func (t *Table) Lookup(key []byte) (value []byte, ok bool, err error) {
 	v := t.view.Load()
 	if v == nil {
 		return nil, false, ErrTableLoading
 	}
-	placement := placements.Get().(*broker.Placement)
-	home := placement.Of(key, v.partitions)
-	placements.Put(placement)
+	home := homeOf(key, v.partitions)
 	value, ok, err = t.get(home, key)
 	for p := int32(0); !ok && err == nil && p < v.partitions; p++ {
 		if p != home && v.stray[p].Load() {
@@ -282,7 +287,7 @@ func (t *Table) takes(b *statestore.Batch, partition int32, key []byte) bool {
 		}
 		return false
 	}
-	if !t.stray[partition].Load() && broker.PartitionOf(key, int32(len(t.stray))) != partition {
+	if !t.stray[partition].Load() && homeOf(key, int32(len(t.stray))) != partition {
 		b.Set(task.StatePrefix(partition, strayState), nil)
 		t.stray[partition].Store(true)
 	}
