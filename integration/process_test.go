@@ -36,6 +36,9 @@ var program = sync.OnceValues(func() (string, error) {
 })
 
 func TestMain(m *testing.M) {
+	if brokers := os.Getenv(tableProcess); brokers != "" {
+		os.Exit(runTable(brokers))
+	}
 	code := m.Run()
 	if built != "" {
 		_ = os.RemoveAll(built)
@@ -57,7 +60,13 @@ func start(t *testing.T, args ...string) *process {
 	t.Helper()
 	file, err := program()
 	require.NoError(t, err)
-	p := &process{t: t, cmd: exec.Command(file, args...), done: make(chan struct{})}
+	return startCommand(t, exec.Command(file, args...))
+}
+
+// startCommand is start for another program.
+func startCommand(t *testing.T, cmd *exec.Cmd) *process {
+	t.Helper()
+	p := &process{t: t, cmd: cmd, done: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = &p.log, &p.log
 	require.NoError(t, p.cmd.Start())
 	go func() {
@@ -67,7 +76,7 @@ func start(t *testing.T, args ...string) *process {
 	t.Cleanup(func() {
 		p.kill()
 		if t.Failed() {
-			t.Logf("penstock %v:\n%s", args, p.log.tail(8000))
+			t.Logf("%v:\n%s", cmd.Args, p.log.tail(8000))
 		}
 	})
 	return p
