@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -57,6 +58,22 @@ func (f *httpFlags) listen(p *program) (l net.Listener, secure bool, err error) 
 		p.logger.Info("http", "address", l.Addr().String(), "tls", config != nil)
 	}
 	return l, config != nil, err
+}
+
+// believing returns a client that believes the authorities in a PEM file, which is read again when it changes; nil, for the
+// default, where no file is given. It follows no redirects: the bearer token goes nowhere else.
+func believing(ca string, warn func(error)) (*http.Client, error) {
+	if ca == "" {
+		return nil, nil
+	}
+	files, err := tlsfiles.Open(tlsfiles.Files{CA: ca}, warn)
+	if err != nil {
+		return nil, fmt.Errorf("http-tls-ca: %w", err)
+	}
+	return &http.Client{
+		Transport:     &http.Transport{DialTLSContext: files.Dial, MaxIdleConnsPerHost: 64, IdleConnTimeout: 30 * time.Second},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}, nil
 }
 
 // serve answers with a handler at the address, where one is given, until the function is called that it returns.

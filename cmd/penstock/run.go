@@ -29,7 +29,8 @@ type serviceFlags struct {
 
 	compression string
 	httpFlags
-	pprof bool
+	httpCA string
+	pprof  bool
 }
 
 const runExample = `  penstock run --brokers localhost:9092 --create-topics
@@ -75,6 +76,7 @@ func (f *serviceFlags) declare(cmd *cobra.Command) {
 		f.httpFlags.flags(fs, "address to serve a page for people, /livez, /readyz, /metrics and /api/v1 at, such as 127.0.0.1:8080; :8080 is open to the network",
 			"/metrics, /api and /debug ask for, the same on all processes; the probes ask for none")
 		fs.StringVar(&c.Advertise, "advertise", "", "where the other processes reach this one's --http, to ask for state: host:port or a URL (default: --http, where that names a host)")
+		fs.StringVar(&f.httpCA, "http-tls-ca", "", "PEM file of the authority that signed the certificates of the processes' --http, to ask them for state (default: the system's); read again when it changes")
 		fs.BoolVar(&f.pprof, "pprof", false, "serve Go's profiles at /debug/pprof/ as well")
 	})
 }
@@ -89,6 +91,8 @@ func (f *serviceFlags) configure() (session.Config, engine.Config, error) {
 	note(f.conn.Configure(&cfg))
 	cfg.Compression = f.compression
 	_, err = f.httpTLS(nil)
+	note(err)
+	_, err = believing(f.httpCA, nil)
 	note(err)
 	cfg.Guarantee, err = engine.ParseGuarantee(f.guarantee)
 	note(err)
@@ -149,7 +153,11 @@ func (p *program) serve(ctx context.Context, f *serviceFlags) error {
 		if err != nil {
 			return err
 		}
-		cfg.Queries = &engine.Queries{Token: f.token}
+		client, err := believing(f.httpCA, func(err error) { p.logger.Warn(err.Error()) })
+		if err != nil {
+			return usage(err)
+		}
+		cfg.Queries = &engine.Queries{Token: f.token, Client: client}
 		if cfg.Advertise == "" {
 			cfg.Advertise = advertised(f.http, l.Addr(), secure)
 		}

@@ -24,6 +24,7 @@ type stateFlags struct {
 	endpoints []string
 	http      string
 	token     string
+	httpCA    string
 	offline   bool
 	json      bool
 	prefix    string
@@ -68,6 +69,7 @@ func (f *stateFlags) declare(cmd *cobra.Command) {
 		fs.StringVar(&f.http, "http", "", "address that run serves at on this machine")
 		fs.StringVar(&f.token, "http-token", "", "bearer token that the instances ask for")
 		settings.Secret(fs, "http-token")
+		fs.StringVar(&f.httpCA, "http-tls-ca", "", "PEM file of the authority that signed the instances' certificates (default: the system's)")
 	})
 	ownUnder(cmd, "state."+cmd.Name(), func(fs *pflag.FlagSet) {
 		fs.BoolVar(&f.json, "json", false, "lines of JSON")
@@ -89,7 +91,11 @@ func (f *stateFlags) source(p *program) (states.Source, error) {
 		p.logger.Debug("the state is read from the changelog")
 		return &states.Changelog{Connection: &f.conn, Topic: f.app + "-" + state + "-changelog"}, nil
 	}
-	return &states.Running{Endpoints: f.endpoints, Token: f.token, State: state}, nil
+	client, err := believing(f.httpCA, nil)
+	if err != nil {
+		return nil, usage(err)
+	}
+	return &states.Running{Endpoints: f.endpoints, Token: f.token, State: state, Client: client}, nil
 }
 
 func (p *program) getState(ctx context.Context, f *stateFlags, id string) error {

@@ -1,6 +1,7 @@
 package states
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -19,6 +20,7 @@ type Running struct {
 	Endpoints []string // host:port, or URLs
 	Token     string
 	State     string
+	Client    *http.Client // default: http.DefaultClient
 }
 
 // Limits of the questions.
@@ -103,11 +105,12 @@ func (r *Running) askOne(ctx context.Context, endpoint string, q url.Values, int
 	if r.Token != "" {
 		req.Header.Set("Authorization", "Bearer "+r.Token)
 	}
-	resp, err := http.DefaultClient.Do(req)
+	client := cmp.Or(r.Client, http.DefaultClient)
+	resp, err := client.Do(req)
 	if err != nil {
 		return false, time.Second, errLater{err}
 	}
-	defer http.DefaultClient.CloseIdleConnections()
+	defer client.CloseIdleConnections()
 	defer resp.Body.Close()
 	raw, err := io.ReadAll(resp.Body)
 	if err != nil {
