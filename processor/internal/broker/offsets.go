@@ -58,6 +58,14 @@ var ErrUnstable = errors.New("a transaction on the committed offset is open")
 // Committed asks for the group's committed offsets of a topic, stable ones only (R5): partition by partition, so that
 // an open transaction on one holds up no other.
 func (c *Cluster) Committed(ctx context.Context, group, topic string, partitions []int32) (map[int32]Committed, error) {
+	// The group's offsets go with a topic that is deleted: that none is there says something only of one that is.
+	topics, err := c.adm.ListTopics(ctx, topic)
+	if err == nil {
+		err = topics.Error()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("describe topic %s: %w", topic, err)
+	}
 	listed, err := c.adm.FetchOffsets(kadm.RequireStable(ctx), group) // all of them, each with its own error
 	if errors.Is(err, kerr.GroupIDNotFound) {                         // a group that never was
 		listed, err = nil, nil
