@@ -1,5 +1,8 @@
 // Package avro is a codec for Apache Avro's binary encoding, by github.com/hamba/avro/v2. A value is the encoding alone:
 // framing with a schema id is that of package codec/registry.
+//
+// A crafted record can cost that decoder much time or memory (GO-2026-5046, -5047, -5048; no version of it is without): do
+// not read with it what a producer writes that is not trusted.
 package avro
 
 import (
