@@ -14,3 +14,9 @@ func TestTheSessionWindowByScript(t *testing.T) {
 		return session.Window(session.Config{ID: "app", Input: "in", Output: "out", Format: session.TransactionCSV(), Idle: 30 * time.Minute})
 	})
 }
+
+func TestARekeyedInputByScript(t *testing.T) {
+	script.Run(t, "testdata/rekeyed", func() *processor.App {
+		return session.Window(session.Config{ID: "app", Input: "in", Output: "out", Format: session.TransactionCSV(), Repartition: true})
+	})
+}
