@@ -31,6 +31,7 @@ type serviceFlags struct {
 	httpFlags
 	httpCA string
 	pprof  bool
+	traces traceFlags
 }
 
 const runExample = `  penstock run --brokers localhost:9092 --create-topics
@@ -77,6 +78,7 @@ func (f *serviceFlags) declare(cmd *cobra.Command) {
 			"/metrics, /api and /debug ask for, the same on all processes; the probes ask for none")
 		fs.StringVar(&c.Advertise, "advertise", "", "where the other processes reach this one's --http, to ask for state: host:port or a URL (default: --http, where that names a host)")
 		fs.StringVar(&f.httpCA, "http-tls-ca", "", "PEM file of the authority that signed the certificates of the processes' --http, to ask them for state (default: the system's); read again when it changes")
+		f.traces.flags(fs)
 		fs.BoolVar(&f.pprof, "pprof", false, "serve Go's profiles at /debug/pprof/ as well")
 	})
 }
@@ -100,6 +102,7 @@ func (f *serviceFlags) configure() (session.Config, engine.Config, error) {
 	note(err)
 	cfg.From, err = engine.ParseFrom(f.from)
 	note(err)
+	cfg.TraceRatio = f.traces.ratio
 	note(cfg.Validate())
 	return window, cfg, errors.Join(faults...)
 }
@@ -145,6 +148,11 @@ func (p *program) serve(ctx context.Context, f *serviceFlags) error {
 	}
 	cfg.Logger = p.logger
 	cfg.Monitor = engine.NewMonitor()
+	traced, err := f.traces.trace(ctx, p, window.ID, &cfg)
+	if err != nil {
+		return err
+	}
+	defer traced()
 	g, soft := errgroup.WithContext(ctx)
 	serving, ended := context.WithCancel(context.WithoutCancel(ctx)) // probes are answered while the engine stops
 	defer ended()

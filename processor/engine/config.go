@@ -17,6 +17,7 @@ import (
 	"github.com/penstock/penstock/processor/internal/worker"
 	"github.com/penstock/penstock/statestore/pebblestore"
 	"github.com/twmb/franz-go/pkg/sasl"
+	"go.opentelemetry.io/otel/trace"
 )
 
 // Config is how and where an App runs. Brokers alone must be set; [Config.Validate] names every fault at once.
@@ -78,6 +79,10 @@ type Config struct {
 	Ready func(partition int32)
 	// Monitor shows how Run fares. May be nil.
 	Monitor *Monitor
+	// Tracer follows records through their transaction: those whose headers carry a trace context (W3C traceparent), which
+	// goes on to what is emitted, and TraceRatio of the others. May be nil: nothing is traced.
+	Tracer     trace.TracerProvider
+	TraceRatio float64
 	// Queries answers for the App's committed state. May be nil.
 	Queries *Queries
 	// Advertise is where other processes of the application reach the handler of Queries: host:port, or a URL such as
@@ -205,6 +210,7 @@ func (c Config) Validate() error {
 	bad(c.CommitInterval > c.TransactionTimeout/2, "commit interval %v is longer than half the transaction timeout %v", c.CommitInterval, c.TransactionTimeout)
 	bad(c.Standby < 0, "standby %d: use 0 or more", c.Standby)
 	bad(!advertisable(c.Advertise), "advertise %q: use host:port or a URL such as https://host:port, that others can reach", c.Advertise)
+	bad(c.TraceRatio < 0 || c.TraceRatio > 1, "trace ratio %v: use 0 to 1", c.TraceRatio)
 	bad(c.Partitions < 1, "partitions %d: use at least 1", c.Partitions)
 	return errors.Join(faults...)
 }

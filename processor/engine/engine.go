@@ -15,6 +15,7 @@ import (
 	"github.com/penstock/penstock/processor/internal/task"
 	"github.com/penstock/penstock/processor/internal/telemetry"
 	"github.com/penstock/penstock/processor/internal/topology"
+	"github.com/penstock/penstock/processor/internal/tracing"
 	"github.com/penstock/penstock/processor/internal/worker"
 	"github.com/penstock/penstock/statestore"
 	"github.com/penstock/penstock/statestore/pebblestore"
@@ -202,7 +203,7 @@ func (e *engine) process(ctx context.Context, cluster *broker.Cluster, ts topics
 			<-joined
 			return group.Held(ctx, p, epoch)
 		},
-		Logger: e.cfg.Logger, Counters: e.counters, Monitor: e.monitor, Ready: e.cfg.Ready, Step: e.cfg.step, FreezeInterval: e.cfg.flushInterval,
+		Logger: e.cfg.Logger, Counters: e.counters, Monitor: e.monitor, Tracer: tracing.New(e.cfg.Tracer, e.cfg.TraceRatio, e.topo.ID), Ready: e.cfg.Ready, Step: e.cfg.step, FreezeInterval: e.cfg.flushInterval,
 		Restore: restore.Config{App: e.topo.ID, States: e.topo.States, ClusterID: clusterID, Cluster: cluster,
 			Inputs: ts.inputs, Changelogs: ts.changelogs, Store: store, FromEnd: e.cfg.From == FromEnd, Internal: e.topo.Internal,
 			Logger: e.cfg.Logger, Membership: membership, ReadBytes: e.cfg.readBytes, BatchRecords: int(e.cfg.readBytes / 64)},

@@ -2,6 +2,7 @@ package task
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/penstock/penstock/processor/internal/topology"
 )
@@ -75,6 +76,9 @@ func (t *Task) Emit(e topology.Emission) error {
 	}
 	key := e.Key
 	ts := t.record.Timestamp
+	if t.record.Trace != nil {
+		e.Headers = replaced(e.Headers, t.record.Trace)
+	}
 	clamped := limit.clamp(ts, t.now)
 	if clamped != ts && ts >= 0 {
 		e.Headers = append(e.Headers, topology.Header{Key: HeaderTimestamp, Value: fmt.Append(nil, ts)})
@@ -92,6 +96,14 @@ func (t *Task) Emit(e topology.Emission) error {
 	}
 	t.effects = append(t.effects, Effect{kind, e.Output, key, value, e.Headers, clamped})
 	return nil
+}
+
+// replaced are headers with others in place of those of their names.
+func replaced(headers, by []topology.Header) []topology.Header {
+	all := slices.DeleteFunc(slices.Clone(headers), func(h topology.Header) bool {
+		return slices.ContainsFunc(by, func(o topology.Header) bool { return o.Key == h.Key })
+	})
+	return append(all, by...)
 }
 
 // Now implements topology.Runtime.

@@ -26,6 +26,8 @@ type Record struct {
 	Key       []byte
 	Value     []byte
 	Headers   []Header
+	// Trace are headers that what is emitted for the record carries in place of any of their names; nil for most.
+	Trace []Header
 }
 
 // Emission is one record for an output. Its slices are copied by the runtime, Key excepted where it is the record's.

@@ -10,6 +10,7 @@ import (
 	"github.com/penstock/penstock/processor/internal/restore"
 	"github.com/penstock/penstock/processor/internal/task"
 	"github.com/penstock/penstock/processor/internal/topology"
+	"github.com/penstock/penstock/processor/internal/tracing"
 	"github.com/penstock/penstock/statestore"
 )
 
@@ -175,6 +176,8 @@ func (w *Worker) end(ctx context.Context, commit bool) error {
 // abort drops the overlay of every task.
 func (w *Worker) abort() {
 	w.open = false
+	w.traced()
+	w.endSpans((*tracing.Span).Dropped)
 	w.sent.reset()
 	w.cfg.Counters.Aborts.Add(1)
 	for _, o := range w.tasks {
@@ -209,6 +212,9 @@ func (w *Worker) drop(partition int32) {
 func (w *Worker) rejected(r *topology.Record, why *topology.Rejection) {
 	w.cfg.Counters.Rejected.Add(1)
 	w.cfg.Monitor.Rejected(why.Reason)
+	if w.span != nil && r.Input >= 0 {
+		w.span.Rejected(why)
+	}
 	w.cfg.Logger.Warn("record rejected", "topic", w.cfg.Topology.Source(r), "partition", r.Partition, "offset", r.Offset,
 		"reason", why.Reason, "error", why.Err)
 }

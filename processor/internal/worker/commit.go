@@ -7,6 +7,7 @@ import (
 
 	"github.com/penstock/penstock/processor/internal/broker"
 	"github.com/penstock/penstock/processor/internal/telemetry"
+	"github.com/penstock/penstock/processor/internal/tracing"
 )
 
 // commitTimeout bounds the calls of one commit: after it, the outcome is unknown (R3).
@@ -38,6 +39,7 @@ func (w *Worker) commit(ctx context.Context) error {
 	w.open, w.lastCommit = false, time.Now()
 	w.doubtful = w.doubtful && len(touched) == 0 // the coordinator took these offsets from a member
 	w.cfg.Counters.Commits.Add(1)
+	w.endSpans((*tracing.Span).Committed)
 	w.countSent()
 	w.cfg.Monitor.CommitTook(w.lastCommit.Sub(began))
 	w.keep(touched)

@@ -87,6 +87,9 @@ func (w *Worker) onRecord(ctx context.Context) func(*topology.Record, bool) erro
 		if err := w.step(Polled); err != nil {
 			return err
 		}
+		if w.cfg.Tracer != nil {
+			w.trace(r)
+		}
 		err := w.stepRecord(ctx, o, r)
 		var gap *task.GapError
 		if errors.As(err, &gap) {
@@ -98,6 +101,7 @@ func (w *Worker) onRecord(ctx context.Context) func(*topology.Record, bool) erro
 		if err != nil {
 			return w.stepFailed(err)
 		}
+		w.traced()
 		if err := w.step(Stepped); err != nil {
 			return err
 		}

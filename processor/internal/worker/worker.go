@@ -15,6 +15,7 @@ import (
 	"github.com/penstock/penstock/processor/internal/task"
 	"github.com/penstock/penstock/processor/internal/telemetry"
 	"github.com/penstock/penstock/processor/internal/topology"
+	"github.com/penstock/penstock/processor/internal/tracing"
 )
 
 // Config is what a worker is made from.
@@ -40,6 +41,7 @@ type Config struct {
 	Logger   *slog.Logger
 	Counters *Counters
 	Monitor  *telemetry.Monitor // may be nil
+	Tracer   *tracing.Tracer    // may be nil
 	// Ready is called when a task begins to run.
 	Ready func(partition int32)
 	// Step is called at each step, of a restore on its own goroutine; a test stops the worker there by an error. May be nil.
@@ -92,6 +94,8 @@ type Worker struct {
 	clock      int
 	stable     stable
 	restores   map[int32]*restoring
+	spans      []*tracing.Span // of this transaction's records
+	span       *tracing.Span   // of the record that is stepped
 	fencedAt   time.Time
 
 	// The wall clock when the turn began, without the monotonic one, which a suspended machine's does not count; and
