@@ -67,7 +67,10 @@ func TestDepositsAreStoredExactlyOnce(t *testing.T) {
 		n := i % 2
 		members[n].running()
 		switch i {
-		case 3:
+		case 3: // while one of them stores, so that it notices
+			require.Eventually(t, func() bool {
+				return strings.Contains(members[0].log.tail(1<<20)+members[1].log.tail(1<<20), `msg="partitions claimed"`)
+			}, 30*time.Second, 20*time.Millisecond)
 			d.server.Crash()
 			time.Sleep(2 * time.Second)
 			d.server.Restart()
