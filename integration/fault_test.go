@@ -52,6 +52,11 @@ func clusterAt(t *testing.T, app string, brokers ...*kafkatest.Broker) *cluster 
 		c.addrs = append(c.addrs, b.Addr())
 	}
 	c.common = []string{"--brokers", strings.Join(c.addrs, ","), "--app", app}
+	t.Cleanup(func() {
+		if t.Failed() {
+			c.transactions()
+		}
+	})
 	return c
 }
 
