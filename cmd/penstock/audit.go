@@ -63,7 +63,11 @@ func (p *program) audit(ctx context.Context, f *auditFlags) error {
 		return usage(fmt.Errorf("idle timeout %v with updates %v: where a session was closed can be told only with updates every", f.idleTimeout, cfg.Updates))
 	}
 	debug.SetGCPercent(gcPercent)
-	report, err := auditor.Run(ctx, auditor.Config{Connection: &f.conn, App: f.app, Output: f.output, Audit: cfg, Rekeyed: f.repartition, Wait: f.wait})
+	of := auditor.Config{Connection: &f.conn, App: f.app, Output: f.output, Audit: cfg, Wait: f.wait}
+	if f.repartition {
+		of.Between = f.keyed()
+	}
+	report, err := auditor.Run(ctx, of)
 	if err != nil {
 		return err
 	}

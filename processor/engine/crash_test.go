@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/penstock/penstock/processor"
 	"github.com/penstock/penstock/processor/engine"
 	"github.com/penstock/penstock/processor/internal/worker"
 	"github.com/penstock/penstock/processor/session"
@@ -124,23 +125,28 @@ func TestAnErrorAtAnyStepOfACommitIsRecovered(t *testing.T) {
 	t.Parallel()
 	for step := range worker.CommitSteps {
 		t.Run(worker.Step(step).String(), func(t *testing.T) {
-			w := newWorld(t)
-			var commits atomic.Int64
-			cfg := w.config(t.TempDir()).WithStep(func(s worker.Step) error {
-				if int(s) == step && commits.Add(1)%3 == 0 {
-					return errors.New("injected")
-				}
-				return nil
-			})
-			cfg.CommitInterval = 20 * time.Millisecond
-			stop := w.start(cfg)
-			feed := w.feed(100, 5*time.Millisecond)
-			time.Sleep(300 * time.Millisecond)
-			feed()
-			require.Equal(t, w.want, w.updates())
-			stop()
+			newWorld(t).exactOverErrors(window(), worker.Step(step))
 		})
 	}
+}
+
+// exactOverErrors runs an application under load with an error at every third time of a step.
+func (w *world) exactOverErrors(app *processor.App, at worker.Step) {
+	w.t.Helper()
+	var commits atomic.Int64
+	cfg := w.config(w.t.TempDir()).WithStep(func(s worker.Step) error {
+		if s == at && commits.Add(1)%3 == 0 {
+			return errors.New("injected")
+		}
+		return nil
+	})
+	cfg.CommitInterval = 20 * time.Millisecond
+	stop := w.runApp(app, cfg)
+	feed := w.feed(100, 5*time.Millisecond)
+	time.Sleep(300 * time.Millisecond)
+	feed()
+	require.Equal(w.t, w.want, w.updates())
+	stop()
 }
 
 // At least once: after any error nothing is lost, though something may be there twice. The read ends when every session

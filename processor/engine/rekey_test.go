@@ -2,14 +2,12 @@ package engine_test
 
 import (
 	"context"
-	"errors"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -42,21 +40,7 @@ func TestARekeyedInputIsExactlyOnce(t *testing.T) {
 	t.Parallel()
 	for step := range worker.CommitSteps {
 		t.Run(worker.Step(step).String(), func(t *testing.T) {
-			w := newRekeyed(t)
-			var commits atomic.Int64
-			cfg := w.config(t.TempDir()).WithStep(func(s worker.Step) error {
-				if int(s) == step && commits.Add(1)%3 == 0 {
-					return errors.New("injected")
-				}
-				return nil
-			})
-			cfg.CommitInterval = 20 * time.Millisecond
-			stop := w.runApp(rekeyed(), cfg)
-			feed := w.feed(100, 5*time.Millisecond)
-			time.Sleep(300 * time.Millisecond)
-			feed()
-			require.Equal(t, w.want, w.updates())
-			stop()
+			newRekeyed(t).exactOverErrors(rekeyed(), worker.Step(step))
 		})
 	}
 }

@@ -76,7 +76,7 @@ func (w *Worker) believe(ctx context.Context, r *restoring, err error) error {
 		case <-time.After(believeEvery):
 		}
 		if unsure == nil {
-			return fmt.Errorf("the partition was not owned without a break, so this was not believed: %w", errors.New(err.Error()))
+			return fmt.Errorf("the partition was not owned without a break, so this was not believed: %v", err)
 		}
 	}
 }

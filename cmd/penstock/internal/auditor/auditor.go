@@ -22,8 +22,9 @@ type Config struct {
 	App        string
 	Output     string
 	Audit      audit.Config // Audit.Input is the input topic
-	// Rekeyed is set where the application gives the input's records their key: its results are judged by the topic between.
-	Rekeyed bool
+	// Between is the topic in which the application gave the input's records their key, by which its results are judged; empty:
+	// they had it.
+	Between string
 
 	// Wait is how long the application may take to process what the input held at the start.
 	Wait time.Duration
@@ -47,7 +48,7 @@ func Run(ctx context.Context, cfg Config) (Report, error) {
 	}
 	defer cl.Close()
 	a := &auditor{cfg: cfg, cl: cl}
-	if cfg.Rekeyed {
+	if cfg.Between != "" {
 		err = a.readRekeyed(ctx)
 	} else {
 		err = a.read(ctx)
@@ -64,8 +65,7 @@ type auditor struct {
 
 // readRekeyed judges the way to the topic between, and then what was made from that.
 func (a *auditor) readRekeyed(ctx context.Context) error {
-	source := a.cfg.Audit.Input
-	to := a.cfg.App + "-" + source + "-repartition"
+	source, to := a.cfg.Audit.Input, a.cfg.Between
 	settled, err := kafka.StableEnds(ctx, a.cl, source)
 	if err != nil {
 		return err
