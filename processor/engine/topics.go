@@ -44,23 +44,24 @@ func findTopics(ctx context.Context, c *broker.Cluster, t *topology.Topology, cf
 		return wanted{name: name, partitions: first.Partitions, create: true, configs: configs, needs: []broker.Right{broker.Read, broker.Write},
 			check: func(t broker.Topic) error { return check(t, first) }}
 	}
+	between := func(name string, filler *topology.Topology, check func(broker.Topic, broker.Topic) error) wanted {
+		w := internal(name, repartitionConfigs, check)
+		w.lost = func([]broker.Topic) error { return checkFilled(ctx, c, filler) }
+		return w
+	}
 	var want []wanted
 	for _, name := range t.Inputs {
 		if t.IsInternal(name) {
-			w := internal(name, repartitionConfigs, func(topic, first broker.Topic) error {
+			want = append(want, between(name, t.Filler(name), func(topic, first broker.Topic) error {
 				return errors.Join(checkRepartition(topic, first), checkInput(topic, first))
-			})
-			w.lost = func([]broker.Topic) error { return checkFilled(ctx, c, t.Filler(name)) }
-			want = append(want, w)
+			}))
 			continue
 		}
 		want = append(want, own(name, broker.Read, func(t broker.Topic) error { return checkInput(t, first) }))
 	}
 	for _, name := range t.Outputs {
 		if t.IsInternal(name) {
-			w := internal(name, repartitionConfigs, checkRepartition)
-			w.lost = func([]broker.Topic) error { return checkFilled(ctx, c, t) }
-			want = append(want, w)
+			want = append(want, between(name, t, checkRepartition))
 			continue
 		}
 		want = append(want, own(name, broker.Write, nil))

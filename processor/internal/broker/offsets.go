@@ -66,8 +66,9 @@ func (c *Cluster) Committed(ctx context.Context, group, topic string, partitions
 	if err != nil {
 		return nil, fmt.Errorf("describe topic %s: %w", topic, err)
 	}
-	listed, err := c.adm.FetchOffsets(kadm.RequireStable(ctx), group) // all of them, each with its own error
-	if errors.Is(err, kerr.GroupIDNotFound) {                         // a group that never was
+	// All of them, each with its own error.
+	listed, err := c.adm.FetchOffsets(kadm.RequireStable(ctx), group)
+	if errors.Is(err, kerr.GroupIDNotFound) { // a group that never was
 		listed, err = nil, nil
 	}
 	if err != nil {
