@@ -207,7 +207,7 @@ func (e *engine) process(ctx context.Context, cluster *broker.Cluster, ts topics
 		Restore: restore.Config{App: e.topo.ID, States: e.topo.States, ClusterID: clusterID, Cluster: cluster,
 			Inputs: ts.inputs, Changelogs: ts.changelogs, Store: store, FromEnd: e.cfg.From == FromEnd, Internal: e.topo.Internal,
 			Logger: e.cfg.Logger, Membership: membership, ReadBytes: e.cfg.readBytes, BatchRecords: int(e.cfg.readBytes / 64)},
-		Session: broker.SessionConfig{TransactionTimeout: e.cfg.TransactionTimeout, Inputs: ts.inputs,
+		Session: broker.SessionConfig{TransactionTimeout: e.cfg.TransactionTimeout, Inputs: ts.inputs, Group: e.topo.ID, Writes: e.topo.Writes(),
 			Direct: append([]broker.Topic{ts.deadLetters}, ts.changelogs...), Linger: linger, BatchBytes: ts.batchBytes},
 	}
 	if n := len(wcfg.Restore.MarkFor(1)); n > markBytes {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"sync"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -17,6 +18,8 @@ type Cluster struct {
 	cfg Config
 	cl  *kgo.Client
 	adm *kadm.Client
+
+	unsettled sync.Map // transactional id -> ending: see settle
 }
 
 // Connect makes a client and asks for the cluster's id.

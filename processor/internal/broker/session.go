@@ -19,7 +19,10 @@ type SessionConfig struct {
 	TransactionalID    string // empty: no transactions, an idempotent producer
 	TransactionTimeout time.Duration
 	Inputs             []Topic
-	Direct             []Topic // topics whose records name their partition: changelogs, dead letters
+	Direct             []Topic  // topics whose records name their partition: changelogs, dead letters
+	Group              string   // whose offsets its transactions commit
+	Writes             []string // all topics that they write to
+	Doubt              bool     // the last transaction of this id may not have ended everywhere, as far as a predecessor knows
 	Linger             time.Duration
 	BatchBytes         func(topic string) int32 // bound of a batch, by topic
 }
@@ -35,6 +38,9 @@ type Session struct {
 	v2      bool // transaction.version >= 2
 
 	failed atomic.Pointer[error] // first produce that failed
+	ending atomic.Bool           // the last transaction's end was asked for, and nothing of the next one is written
+	life   context.Context       // of the client
+	cut    context.CancelFunc    // ends it, whatever the client is at
 	begun  bool                  // a transaction is, at the client
 	sent   int                   // records of this transaction
 	record topology.Record
@@ -64,8 +70,16 @@ func (c *Cluster) NewSession(ctx context.Context, cfg SessionConfig) (*Session, 
 	for i, t := range cfg.Inputs {
 		s.inputs[t.Name] = i
 	}
+	if cfg.TransactionalID != "" {
+		if err := c.settle(ctx, cfg); err != nil {
+			return nil, err
+		}
+	}
 	byKey := kgo.StickyKeyPartitioner(nil)
+	s.life, s.cut = context.WithCancel(context.Background())
 	opts := c.cfg.opts(
+		kgo.WithContext(s.life),
+		kgo.WithHooks(&away{s}),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.KeepControlRecords(),
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
@@ -82,6 +96,7 @@ func (c *Cluster) NewSession(ctx context.Context, cfg SessionConfig) (*Session, 
 	if cfg.TransactionalID != "" {
 		v2, err := c.transactionV2(ctx)
 		if err != nil {
+			s.cut()
 			return nil, err
 		}
 		if s.v2 = v2; !v2 {
@@ -93,15 +108,16 @@ func (c *Cluster) NewSession(ctx context.Context, cfg SessionConfig) (*Session, 
 	}
 	cl, err := kgo.NewClient(opts...)
 	if err != nil {
+		s.cut()
 		return nil, err
 	}
 	s.cl = cl
 	s.plain = func(r *kgo.Record, err error) {
-		s.note(err)
+		s.acked(err)
 		records.Put(r)
 	}
 	if _, _, err := cl.ProducerID(ctx); err != nil {
-		cl.Close()
+		s.Close()
 		if errors.Is(err, kerr.InvalidTransactionTimeout) {
 			return nil, fmt.Errorf("transaction timeout %v is longer than the broker's transaction.max.timeout.ms of %s: lower --transaction-timeout, or raise the broker's (%w)",
 				cfg.TransactionTimeout, c.brokerConfig(ctx, "transaction.max.timeout.ms"), err)
@@ -112,7 +128,32 @@ func (c *Cluster) NewSession(ctx context.Context, cfg SessionConfig) (*Session, 
 }
 
 // Close drops the client without a word to the broker: an open transaction stays open until it is ended by a successor.
-func (s *Session) Close() { s.cl.CloseAllowingRebalance() }
+func (s *Session) Close() {
+	s.cl.CloseAllowingRebalance()
+	s.cut()
+}
+
+// away is told by the client of brokers that go away. Between a transaction's end and the next one's first record, that is the
+// session's end, before the client gets to trying again: had the end not reached every partition, which settle finds out,
+// the next transaction would decide on the records of this one.
+type away struct{ s *Session }
+
+// OnBrokerRead implements kgo.HookBrokerRead.
+func (a *away) OnBrokerRead(_ kgo.BrokerMetadata, _ int16, _ int, _, _ time.Duration, err error) {
+	a.failed(err)
+}
+
+// OnBrokerWrite implements kgo.HookBrokerWrite.
+func (a *away) OnBrokerWrite(_ kgo.BrokerMetadata, _ int16, _ int, _, _ time.Duration, err error) {
+	a.failed(err)
+}
+
+func (a *away) failed(err error) {
+	if err != nil && !errors.Is(err, context.Canceled) && a.s.ending.Load() { // which a read is when its partition is taken away
+		a.s.note(fmt.Errorf("a broker went away while a transaction ended: %w", err))
+		a.s.cut()
+	}
+}
 
 // Add starts reading an input's partition at an offset.
 func (s *Session) Add(input int, partition int32, offset int64) {
@@ -171,6 +212,9 @@ func (s *Session) Poll(ctx context.Context, fn func(r *topology.Record, control 
 }
 
 func (s *Session) take(fetches kgo.Fetches, fn func(r *topology.Record, control bool) error) (n int, err error) {
+	if s.life.Err() != nil {
+		return 0, *s.failed.Load()
+	}
 	for _, f := range fetches {
 		for ti := range f.Topics {
 			t := &f.Topics[ti]
@@ -247,7 +291,7 @@ type Tracker struct {
 func (s *Session) Track(topic string, partition int32) *Tracker {
 	t := &Tracker{topic: topic, partition: partition, end: -1}
 	t.promise = func(r *kgo.Record, err error) {
-		s.note(err)
+		s.acked(err)
 		if err == nil {
 			t.end = max(t.end, r.Offset+1)
 		}
@@ -288,6 +332,13 @@ func (s *Session) Produce(o Out) {
 	s.cl.Produce(context.Background(), r, promise)
 }
 
+func (s *Session) acked(err error) {
+	if err == nil && s.ending.Load() {
+		s.ending.Store(false)
+	}
+	s.note(err)
+}
+
 func (s *Session) note(err error) {
 	if err != nil {
 		s.failed.CompareAndSwap(nil, &err)
@@ -299,13 +350,23 @@ func (s *Session) Sent() int { return s.sent }
 
 // Flush waits until every record is acknowledged and returns the first failure.
 func (s *Session) Flush(ctx context.Context) error {
-	if err := s.cl.Flush(ctx); err != nil {
-		return fmt.Errorf("flush: %w", err)
-	}
+	ctx, cancel := s.living(ctx)
+	defer cancel()
+	err := s.cl.Flush(ctx)
 	if p := s.failed.Load(); p != nil {
 		return fmt.Errorf("produce: %w", *p)
 	}
+	if err != nil {
+		return fmt.Errorf("flush: %w", err)
+	}
 	return nil
+}
+
+// living is ctx until the client was cut.
+func (s *Session) living(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(s.life, cancel)
+	return ctx, func() { stop(); cancel() }
 }
 
 // partitioner sends records of the direct topics where they say, and others by the default rule: murmur2 of the key.

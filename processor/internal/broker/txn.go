@@ -37,7 +37,7 @@ func (s *Session) AddOffsets(ctx context.Context, m Membership, offsets []Offset
 		return err
 	}
 	if !s.v2 {
-		if err := s.addGroup(ctx, m.Group, id, epoch); err != nil {
+		if err := addGroup(ctx, s.cl, s.cfg.TransactionalID, m.Group, id, epoch); err != nil {
 			return err
 		}
 	}
@@ -75,11 +75,11 @@ func (s *Session) AddOffsets(ctx context.Context, m Membership, offsets []Offset
 	return nil
 }
 
-// addGroup is what transaction.version 1 needs before offsets.
-func (s *Session) addGroup(ctx context.Context, group string, id int64, epoch int16) error {
+// addGroup makes a group's offsets part of a transaction, as transaction.version 1 needs it before they are sent.
+func addGroup(ctx context.Context, cl *kgo.Client, transactionalID, group string, producer int64, epoch int16) error {
 	req := kmsg.NewPtrAddOffsetsToTxnRequest()
-	req.TransactionalID, req.ProducerID, req.ProducerEpoch, req.Group = s.cfg.TransactionalID, id, epoch, group
-	resp, err := req.RequestWith(ctx, s.cl)
+	req.TransactionalID, req.ProducerID, req.ProducerEpoch, req.Group = transactionalID, producer, epoch, group
+	resp, err := req.RequestWith(ctx, cl)
 	if err == nil {
 		err = kerr.ErrorForCode(resp.ErrorCode)
 	}
@@ -101,7 +101,13 @@ func (s *Session) Commit(ctx context.Context) error {
 	if s.sent == 0 {
 		return ErrNothingSent
 	}
+	ctx, cancel := s.living(ctx)
+	defer cancel()
+	s.ending.Store(true)
 	if err := s.cl.EndTransaction(ctx, kgo.TryCommit); err != nil {
+		if p := s.failed.Load(); p != nil {
+			err = *p
+		}
 		return fmt.Errorf("end the transaction: %w", err)
 	}
 	s.begun = false

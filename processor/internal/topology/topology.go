@@ -157,6 +157,15 @@ func (t *Topology) Source(r *Record) string {
 // DeadLetterTopic is the name of the topic that receives rejected records.
 func (t *Topology) DeadLetterTopic() string { return t.ID + "-dead-letters" }
 
+// Writes are all topics that the application writes to.
+func (t *Topology) Writes() []string {
+	list := append(slices.Clone(t.Outputs), t.DeadLetterTopic())
+	for state := range t.States {
+		list = append(list, t.ChangelogTopic(state))
+	}
+	return list
+}
+
 // Rejection says that a record, not the engine, is at fault.
 type Rejection struct {
 	Reason string // a short fixed word

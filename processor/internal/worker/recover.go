@@ -41,9 +41,11 @@ func (w *Worker) recover(ctx context.Context, cause error) error {
 	if err := w.backoff(ctx); err != nil {
 		return err
 	}
+	session := w.cfg.Session
+	session.Doubt = true
 	for wait := recoverMin; ; wait = min(2*wait, recoverMax) {
 		w.cfg.Monitor.Beat(w.cfg.Name)
-		err := w.Open(ctx)
+		err := w.openSession(ctx, session)
 		if err == nil {
 			break
 		}

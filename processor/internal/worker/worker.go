@@ -142,8 +142,10 @@ func (e *Fatal) Unwrap() error { return e.Err }
 
 // Open makes the worker's session, which ends a dead predecessor's transaction. It is called before the group is
 // joined (R13).
-func (w *Worker) Open(ctx context.Context) error {
-	s, err := w.cfg.Cluster.NewSession(ctx, w.cfg.Session)
+func (w *Worker) Open(ctx context.Context) error { return w.openSession(ctx, w.cfg.Session) }
+
+func (w *Worker) openSession(ctx context.Context, cfg broker.SessionConfig) error {
+	s, err := w.cfg.Cluster.NewSession(ctx, cfg)
 	if err != nil {
 		return err
 	}

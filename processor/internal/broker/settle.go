@@ -1,0 +1,188 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/twmb/franz-go/pkg/kversion"
+)
+
+// A coordinator of Kafka 4 that ends a transaction while one of its partitions has no leader takes that partition for
+// deleted (KAFKA-20734), as it does where a broker without a replica dies with transactions that it was ending. It calls
+// such a transaction complete, but its records and offsets stay open, until the next transaction of the same producer ends
+// there: as that one does, committed or aborted. So before anything is sent under an id whose last transaction may be such
+// a one, its end is said again, everywhere.
+
+// ending is how a transactional id's last transaction ended, and under which producer that is said again.
+type ending struct {
+	commit   bool
+	producer int64
+	epoch    int16
+}
+
+// settleEvery is the pause between two looks at a transaction that is about to end.
+const settleEvery = 20 * time.Millisecond
+
+// settle says the end of the last transaction of cfg's id again where that may be lacking: cfg.Doubt says so, or it was aborted, or
+// is just being ended, or an offset of the group is not stable. An open transaction is none of its business: the next producer
+// id ends it.
+func (c *Cluster) settle(ctx context.Context, cfg SessionConfig) error {
+	if left, ok := c.unsettled.Load(cfg.TransactionalID); ok { // a try that was cut off
+		return c.say(ctx, cfg, left.(ending))
+	}
+	for doubt := cfg.Doubt; ; doubt = true {
+		state, err := c.transaction(ctx, cfg.TransactionalID)
+		if err != nil {
+			return err
+		}
+		switch state {
+		case "PrepareCommit", "PrepareAbort":
+			if err := wait(ctx, settleEvery); err != nil {
+				return err
+			}
+			continue
+		case "CompleteCommit":
+			if !doubt && !c.unstable(ctx, cfg.Group) {
+				return nil
+			}
+		case "CompleteAbort":
+		default:
+			return nil
+		}
+		err = c.say(ctx, cfg, ending{commit: state == "CompleteCommit", producer: -1})
+		if !errors.Is(err, kerr.ConcurrentTransactions) {
+			return err
+		}
+	}
+}
+
+// transaction is the state of an id's last transaction, empty where there is none, or none can be told.
+func (c *Cluster) transaction(ctx context.Context, id string) (string, error) {
+	described, err := c.adm.DescribeTransactions(ctx, id)
+	if err == nil {
+		err = described[id].Err
+	}
+	switch {
+	case errors.Is(err, kerr.TransactionalIDNotFound), errors.Is(err, kerr.UnsupportedVersion): // before Kafka 3.0
+		return "", nil
+	case err != nil:
+		return "", fmt.Errorf("describe the last transaction of %q: %w", id, lacking(err, Describe, "transactional-id", id))
+	}
+	return described[id].State, nil
+}
+
+// unstable reports whether an offset of the group cannot be told, or not be asked for.
+func (c *Cluster) unstable(ctx context.Context, group string) bool {
+	listed, err := c.adm.FetchOffsets(kadm.RequireStable(ctx), group)
+	unstable := err != nil && !errors.Is(err, kerr.GroupIDNotFound)
+	listed.Each(func(o kadm.OffsetResponse) { unstable = unstable || errors.Is(o.Err, kerr.UnstableOffsetCommit) })
+	return unstable
+}
+
+// say ends, as the last one ended, a transaction that covers all partitions and has no record. A rival is fenced first. What is cut
+// off is done by the next call for the id.
+func (c *Cluster) say(ctx context.Context, cfg SessionConfig, end ending) error {
+	versions := kversion.Stable()
+	versions.SetMaxKeyVersion(int16(kmsg.AddOffsetsToTxn), 3) // KIP-890 knows no partition without a record
+	versions.SetMaxKeyVersion(int16(kmsg.EndTxn), 4)
+	cl, err := kgo.NewClient(c.cfg.opts(kgo.MaxVersions(versions))...)
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	id := cfg.TransactionalID
+	if end.producer < 0 {
+		if end.producer, end.epoch, err = fence(ctx, cl, cfg); err != nil {
+			return fmt.Errorf("producer id of %q: %w", id, lacking(err, Write, "transactional-id", id))
+		}
+		c.unsettled.Store(id, end)
+	}
+	err = c.addTopics(ctx, cl, cfg, end)
+	if err == nil {
+		err = addGroup(ctx, cl, id, cfg.Group, end.producer, end.epoch)
+	}
+	if err == nil {
+		err = endAgain(ctx, cl, id, end)
+	}
+	if err == nil || !IsAway(err) && ctx.Err() == nil {
+		c.unsettled.Delete(id)
+	}
+	if err != nil {
+		return fmt.Errorf("end the last transaction of %q again: %w", id, err)
+	}
+	if c.cfg.Logger != nil {
+		c.cfg.Logger.Info("the last transaction was ended again, for the case that the brokers lost a part of its end", "transactional_id", id, "committed", end.commit)
+	}
+	return nil
+}
+
+func fence(ctx context.Context, cl *kgo.Client, cfg SessionConfig) (producer int64, epoch int16, err error) {
+	req := kmsg.NewPtrInitProducerIDRequest()
+	req.TransactionalID, req.TransactionTimeoutMillis = &cfg.TransactionalID, int32(cfg.TransactionTimeout.Milliseconds())
+	req.ProducerID, req.ProducerEpoch = -1, -1
+	resp, err := req.RequestWith(ctx, cl)
+	if err == nil {
+		err = kerr.ErrorForCode(resp.ErrorCode)
+	}
+	if err != nil {
+		return 0, 0, err
+	}
+	return resp.ProducerID, resp.ProducerEpoch, nil
+}
+
+// addTopics adds every partition of the topics that there are.
+func (c *Cluster) addTopics(ctx context.Context, cl *kgo.Client, cfg SessionConfig, end ending) error {
+	topics, err := c.adm.ListTopics(ctx, cfg.Writes...)
+	if err != nil {
+		return err
+	}
+	req := kmsg.NewPtrAddPartitionsToTxnRequest()
+	req.TransactionalID, req.ProducerID, req.ProducerEpoch = cfg.TransactionalID, end.producer, end.epoch
+	for _, d := range topics.Sorted() {
+		t := kmsg.NewAddPartitionsToTxnRequestTopic()
+		t.Topic, t.Partitions = d.Topic, d.Partitions.Numbers()
+		if d.Err == nil && len(t.Partitions) > 0 {
+			req.Topics = append(req.Topics, t)
+		}
+	}
+	if len(req.Topics) == 0 {
+		return nil
+	}
+	resp, err := req.RequestWith(ctx, cl)
+	if err != nil {
+		return err
+	}
+	for _, t := range resp.Topics {
+		for _, p := range t.Partitions {
+			if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
+				return fmt.Errorf("topic %s partition %d: %w", t.Topic, p.Partition, lacking(err, Write, "topic", t.Topic))
+			}
+		}
+	}
+	return nil
+}
+
+func endAgain(ctx context.Context, cl *kgo.Client, id string, end ending) error {
+	req := kmsg.NewPtrEndTxnRequest()
+	req.TransactionalID, req.ProducerID, req.ProducerEpoch, req.Commit = id, end.producer, end.epoch, end.commit
+	resp, err := req.RequestWith(ctx, cl)
+	if err == nil {
+		err = kerr.ErrorForCode(resp.ErrorCode)
+	}
+	return err
+}
+
+func wait(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
+}
