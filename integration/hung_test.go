@@ -9,8 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// What a test that failed says of transactions, for a fault that is met once in some hundred deaths of a broker: an offset whose
-// transaction no coordinator knows.
+// What a test that failed says of transactions, for the faults that are met once in some hundred deaths of a broker.
 
 // transactions logs what the broker holds open, and its last words.
 func (c *cluster) transactions() {

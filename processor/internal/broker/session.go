@@ -20,7 +20,7 @@ type SessionConfig struct {
 	TransactionTimeout time.Duration
 	Inputs             []Topic
 	Direct             []Topic  // topics whose records name their partition: changelogs, dead letters
-	Group              string   // whose offsets its transactions commit
+	Group              string   // whose offsets its transactions commit; empty: what became of the last one is not looked at
 	Writes             []string // all topics that they write to
 	Doubt              bool     // the last transaction of this id may not have ended everywhere, as far as a predecessor knows
 	Linger             time.Duration
@@ -70,10 +70,8 @@ func (c *Cluster) NewSession(ctx context.Context, cfg SessionConfig) (*Session, 
 	for i, t := range cfg.Inputs {
 		s.inputs[t.Name] = i
 	}
-	if cfg.TransactionalID != "" {
-		if err := c.settle(ctx, cfg); err != nil {
-			return nil, err
-		}
+	if err := c.settle(ctx, cfg); err != nil {
+		return nil, err
 	}
 	byKey := kgo.StickyKeyPartitioner(nil)
 	s.life, s.cut = context.WithCancel(context.Background())

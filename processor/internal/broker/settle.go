@@ -33,6 +33,9 @@ const settleEvery = 20 * time.Millisecond
 // is just being ended, or an offset of the group is not stable. An open transaction is none of its business: the next producer
 // id ends it.
 func (c *Cluster) settle(ctx context.Context, cfg SessionConfig) error {
+	if cfg.TransactionalID == "" || cfg.Group == "" {
+		return nil
+	}
 	if left, ok := c.unsettled.Load(cfg.TransactionalID); ok { // a try that was cut off
 		return c.say(ctx, cfg, left.(ending))
 	}

@@ -93,9 +93,13 @@ func (r *run) done(s Step) error {
 func (r *run) fence(ctx context.Context) error {
 	g, fenceCtx := errgroup.WithContext(ctx)
 	g.SetLimit(fencesAtOnce)
+	cfg := broker.SessionConfig{TransactionTimeout: r.TransactionTimeout}
+	if r.unstable { // perhaps for good, if the brokers lost the end of a transaction
+		cfg.Group, cfg.Writes = r.app, r.Topology.Writes()
+	}
 	for _, id := range r.plan.TransactionalIDs {
 		g.Go(func() error {
-			return r.Cluster.Fence(fenceCtx, id, broker.SessionConfig{TransactionTimeout: r.TransactionTimeout})
+			return r.Cluster.Fence(fenceCtx, id, cfg)
 		})
 	}
 	if err := g.Wait(); err != nil {

@@ -82,6 +82,8 @@ type run struct {
 	app    string
 	inputs []broker.Topic
 	plan   *Plan
+
+	unstable bool // an offset is, when the plan is made
 }
 
 func (r *run) inspect(ctx context.Context) (*Plan, error) {
@@ -178,6 +180,7 @@ func (r *run) input(ctx context.Context, t broker.Topic) error {
 		if at.Err != nil && !errors.Is(at.Err, broker.ErrUnstable) {
 			return at.Err
 		}
+		r.unstable = r.unstable || at.Err != nil
 		r.plan.Resumes = r.plan.Resumes || restore.Resetting(at.Metadata)
 		r.plan.Inputs = append(r.plan.Inputs, Input{Topic: t.Name, Partition: p, Committed: at.Offset, To: to[p], End: bounds[p].LSO})
 		r.plan.Records += max(0, bounds[p].LSO-to[p])
