@@ -197,7 +197,7 @@ func (e *engine) process(ctx context.Context, cluster *broker.Cluster, ts topics
 	flusher := worker.NewFlusher(store, e.counters, e.cfg.flushInterval, e.cfg.Logger)
 	wcfg := worker.Config{
 		Topology: e.topo, Cluster: cluster, Flusher: flusher, Tables: tables, Limits: ts.limits(), BadInput: task.BadInput(e.cfg.BadInput),
-		CacheBytes: int(e.cfg.MemoryBytes/2) / e.cfg.Workers, CommitInterval: e.cfg.CommitInterval,
+		Cache: worker.NewCacheBudget(int(e.cfg.MemoryBytes / 2)), CommitInterval: e.cfg.CommitInterval,
 		Membership: membership, Epoch: func(p int32) uint64 { <-joined; return group.Epoch(p) },
 		Held: func(ctx context.Context, p int32, epoch uint64) (bool, error) {
 			<-joined

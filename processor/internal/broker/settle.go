@@ -26,8 +26,10 @@ type ending struct {
 	epoch    int16
 }
 
-// settleEvery is the pause between two looks at a transaction that is about to end.
-const settleEvery = 20 * time.Millisecond
+const (
+	settleEvery   = 20 * time.Millisecond // the pause between two looks at a transaction that is about to end
+	settleTimeout = 30 * time.Second      // for all of settle
+)
 
 // settle says the end of the last transaction of cfg's id again where that may be lacking: cfg.Doubt says so, or it was aborted, or
 // is just being ended, or an offset of the group is not stable. An open transaction is none of its business: the next producer
@@ -36,6 +38,8 @@ func (c *Cluster) settle(ctx context.Context, cfg SessionConfig) error {
 	if cfg.TransactionalID == "" || cfg.Group == "" {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
+	defer cancel()
 	if left, ok := c.unsettled.Load(cfg.TransactionalID); ok { // a try that was cut off
 		return c.say(ctx, cfg, left.(ending))
 	}
@@ -47,7 +51,7 @@ func (c *Cluster) settle(ctx context.Context, cfg SessionConfig) error {
 		switch state {
 		case "PrepareCommit", "PrepareAbort":
 			if err := wait(ctx, settleEvery); err != nil {
-				return err
+				return fmt.Errorf("the last transaction of %q is in state %s: %w", cfg.TransactionalID, state, err)
 			}
 			continue
 		case "CompleteCommit":

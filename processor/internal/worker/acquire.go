@@ -95,10 +95,8 @@ func (w *Worker) restored(ctx context.Context, m restored) error {
 	o.task = task.New(task.Config{
 		Topology: w.cfg.Topology, Partition: m.of.partition, Store: w.cfg.Restore.Store, Arena: &w.arena,
 		Limits: w.cfg.Limits, BadInput: w.cfg.BadInput, Rejected: w.rejected, Timers: m.timers, Tables: w.cfg.Tables,
-		CacheBytes: max(1<<20, w.cfg.CacheBytes/(len(w.tasks)+1)),
 	}, m.result.Position)
-	w.tasks[m.of.partition] = o
-	w.shareCache()
+	w.own(o)
 	w.track(o)
 	for i := range w.cfg.Topology.Inputs {
 		w.session.Add(i, m.of.partition, o.task.Next(i))
@@ -108,13 +106,6 @@ func (w *Worker) restored(ctx context.Context, m restored) error {
 		w.cfg.Ready(m.of.partition)
 	}
 	return w.step(Opened)
-}
-
-// shareCache gives each task an equal part of the budget.
-func (w *Worker) shareCache() {
-	for _, o := range w.tasks {
-		o.task.SetCacheBytes(w.cfg.CacheBytes / len(w.tasks))
-	}
 }
 
 func (w *Worker) track(o *owned) {
@@ -193,7 +184,7 @@ func (w *Worker) drop(partition int32) {
 	o := w.tasks[partition]
 	o.gone.Store(true)
 	w.session.Remove(partition)
-	delete(w.tasks, partition)
+	w.disown(o)
 	w.count(o)
 	err := w.settle(o)
 	if err == nil && w.cfg.Flusher.Full() {

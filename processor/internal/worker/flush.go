@@ -68,13 +68,13 @@ func (w *Worker) freezeDue(o *owned, debt int) bool {
 	case dirty >= freezeEntries, debt >= freezeDebt, age >= w.cfg.FreezeInterval:
 		return true
 	}
-	return o.task.CacheBytes() >= w.cfg.CacheBytes/len(w.tasks)
+	return o.task.CacheBytes() >= w.cacheBytes
 }
 
 // stuffed reports whether a task has more to write than memory should hold: the store is slow, or its disk full (R8).
 func (w *Worker) stuffed() bool {
 	for _, o := range w.tasks {
-		if o.flushing != nil && (o.task.Dirty() >= dirtyMax || o.task.CacheBytes() >= 2*w.cfg.CacheBytes/len(w.tasks) || w.cfg.Flusher.Full()) {
+		if o.flushing != nil && (o.task.Dirty() >= dirtyMax || o.task.CacheBytes() >= 2*w.cacheBytes || w.cfg.Flusher.Full()) {
 			return true
 		}
 	}

@@ -30,8 +30,7 @@ type Config struct {
 	BadInput task.BadInput
 	// Tables may be nil where the topology has none. No task is opened before they are complete.
 	Tables *restore.Tables
-	// CacheBytes is the budget of all its tasks' caches.
-	CacheBytes int
+	Cache  *CacheBudget // of all workers of the process
 
 	CommitInterval time.Duration // under load
 	Membership     func() broker.Membership
@@ -94,6 +93,7 @@ type Worker struct {
 	clock      int
 	stable     stable
 	restores   map[int32]*restoring
+	cacheBytes int             // each task's part
 	spans      []*tracing.Span // of this transaction's records
 	span       *tracing.Span   // of the record that is stepped
 	fencedAt   time.Time
@@ -193,6 +193,9 @@ func (w *Worker) Close() {
 func (w *Worker) turn(ctx context.Context) error {
 	w.cfg.Monitor.Beat(w.cfg.Name)
 	w.began()
+	if w.cfg.Cache.each() != w.cacheBytes {
+		w.shareCache()
+	}
 	if err := w.answer(ctx); err != nil {
 		return err
 	}

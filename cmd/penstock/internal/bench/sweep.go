@@ -16,18 +16,11 @@ type point struct {
 	apply func(*Config)
 }
 
-// sweeps are the tables: in each, one thing is varied.
+// sweeps are the tables: in each, one thing is varied. The longest comes last.
 var sweeps = []struct {
 	name   string
 	points []point
 }{
-	{"Keys", []point{
-		{"1 k", func(c *Config) { c.Load.Keys = 1000 }},
-		{"10 k", func(c *Config) { c.Load.Keys = 10_000 }},
-		{"100 k", func(c *Config) { c.Load.Keys = 100_000 }},
-		{"1 M", func(c *Config) { c.Load.Keys = 1_000_000 }},
-		{"10 M", func(c *Config) { c.Load.Keys = 10_000_000; c.Load.Records = max(c.Load.Records, 10_000_000) }},
-	}},
 	{"Partitions", []point{
 		{"1", func(c *Config) { c.Load.Partitions = 1 }},
 		{"16", func(c *Config) { c.Load.Partitions = 16 }},
@@ -54,6 +47,13 @@ var sweeps = []struct {
 	}},
 	{"Guarantee", []point{
 		{"at-least-once", func(c *Config) { c.Guarantee = "at-least-once" }},
+	}},
+	{"Keys", []point{
+		{"1 k", func(c *Config) { c.Load.Keys = 1000 }},
+		{"10 k", func(c *Config) { c.Load.Keys = 10_000 }},
+		{"100 k", func(c *Config) { c.Load.Keys = 100_000 }},
+		{"1 M", func(c *Config) { c.Load.Keys = 1_000_000 }},
+		{"10 M", func(c *Config) { c.Load.Keys = 10_000_000; c.Load.Records = max(c.Load.Records, 10_000_000) }},
 	}},
 }
 
