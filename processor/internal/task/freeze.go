@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"hash/maphash"
 	"slices"
 
 	"github.com/penstock/penstock/statestore"
@@ -108,6 +109,9 @@ func (t *Task) Freeze(b *statestore.Batch, identity Identity) uint64 {
 			tb.keyBuf = append(append(tb.keyBuf[:0], tb.prefix...), e.key...)
 			if e.exists {
 				b.Set(tb.keyBuf, e.value)
+				if tb.written != nil {
+					tb.written.add(maphash.String(keySetSeed, e.key))
+				}
 			} else {
 				b.Delete(tb.keyBuf)
 			}

@@ -25,6 +25,9 @@ type table struct {
 	freezing []*entry
 
 	due *deadlines // of a timer's table: its index; else nil
+
+	// Of the keys that the store may hold: those that it held, nil until that is known, and those written since.
+	known, written *keySet
 }
 
 type phase uint8
@@ -127,17 +130,19 @@ func (t *Task) slot(state int) (*entry, error) {
 }
 
 func (t *Task) load(tb *table, key []byte) (*entry, error) {
-	tb.keyBuf = append(append(tb.keyBuf[:0], tb.prefix...), key...)
 	e := newEntry(key)
-	t.stats.StoreReads++
-	value, ok, err := t.cfg.Store.Get(e.value, tb.keyBuf)
-	if err != nil {
-		return nil, err
+	if !tb.absent(key) {
+		tb.keyBuf = append(append(tb.keyBuf[:0], tb.prefix...), key...)
+		t.stats.StoreReads++
+		value, ok, err := t.cfg.Store.Get(e.value, tb.keyBuf)
+		if err != nil {
+			return nil, err
+		}
+		if e.exists = ok; ok {
+			e.value = value
+		}
+		e.stored = e.exists
 	}
-	if e.exists = ok; ok {
-		e.value = value
-	}
-	e.stored = e.exists
 	e.indexed = notIndexed
 	if tb.due != nil && e.exists {
 		var ok bool
@@ -171,8 +176,9 @@ func (t *Task) touch(state int, e *entry) {
 
 // evict frees entries that the store holds too, least recently used first, until the cache is within its budget.
 func (t *Task) evict() {
-	budget := t.cfg.CacheBytes / max(1, len(t.tables))
+	part := t.cfg.CacheBytes / max(1, len(t.tables))
 	for _, tb := range t.tables {
+		budget := part - tb.knownBytes()
 		for tries := 2 * len(tb.ring); tb.bytes > budget && tries > 0 && len(tb.ring) > 0; tries-- {
 			if tb.hand >= len(tb.ring) {
 				tb.hand = 0

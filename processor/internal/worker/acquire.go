@@ -97,6 +97,7 @@ func (w *Worker) restored(ctx context.Context, m restored) error {
 		Limits: w.cfg.Limits, BadInput: w.cfg.BadInput, Rejected: w.rejected, Timers: m.timers, Tables: w.cfg.Tables,
 	}, m.result.Position)
 	w.own(o)
+	w.learn(o)
 	w.track(o)
 	for i := range w.cfg.Topology.Inputs {
 		w.session.Add(i, m.of.partition, o.task.Next(i))
@@ -185,6 +186,7 @@ func (w *Worker) drop(partition int32) {
 	o.gone.Store(true)
 	w.session.Remove(partition)
 	w.disown(o)
+	o.forget()
 	w.count(o)
 	err := w.settle(o)
 	if err == nil && w.cfg.Flusher.Full() {

@@ -42,6 +42,9 @@ func (w *Worker) flushDue() error {
 		debt += o.debt
 	}
 	for _, o := range w.tasks {
+		if o.learning == nil && o.task.KnownFull() {
+			w.learn(o)
+		}
 		if o.flushing != nil || !w.freezeDue(o, debt) {
 			continue
 		}

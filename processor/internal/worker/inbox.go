@@ -149,6 +149,8 @@ func (w *Worker) answerOne(ctx context.Context, item any) error {
 		return err
 	case restored:
 		return w.restored(ctx, m)
+	case learned:
+		w.learned(m)
 	case applied:
 		if w.tasks[m.owned.task.Partition()] == m.owned {
 			if err := w.settle(m.owned); err != nil {

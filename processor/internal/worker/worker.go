@@ -117,6 +117,7 @@ type owned struct {
 	tracks   []*broker.Tracker // by state: its changelog partition in this session
 	letters  *broker.Tracker
 	flushing *flushing // the batch under way, nil if none is
+	learning *learning // likewise
 	frozenAt time.Time
 	debt     int // changelog records since then
 	reach    reach
@@ -183,6 +184,9 @@ func (w *Worker) Close() {
 	for _, r := range w.restores {
 		r.cancel()
 		<-r.done
+	}
+	for _, o := range w.tasks {
+		o.forget()
 	}
 	if w.session != nil {
 		w.session.Close()
