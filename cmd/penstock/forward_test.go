@@ -59,6 +59,18 @@ func TestStateIsAskedForByTLS(t *testing.T) {
 		c.end(t, 0)
 		require.Contains(t, c.stdout.String(), fmt.Sprint(i+1))
 	}
+	local := strings.TrimPrefix(tellsAll, "https://") // as a configuration that state shares with run names it
+	c := start(t, "", "state", "get", "s7", "--http", local, "--http-tls-cert", files.Cert)
+	c.end(t, 0)
+	require.Contains(t, c.stdout.String(), "8")
+	other := filepath.Join(dir, "other.pem")
+	tlstest.Write(t, tlsfiles.Files{Cert: other}, "other")
+	began := time.Now()
+	c = start(t, "", "state", "get", "s7", "--http", local, "--http-tls-cert", other)
+	c.end(t, exitFailure)
+	require.Contains(t, c.stderr.String(), local+" shows another certificate than that of "+other)
+	require.Less(t, time.Since(began), 15*time.Second, "it is asked again and again")
+
 	refused, body := 0, ""
 	for i := range 40 {
 		if status, got := get(fmt.Sprintf("%s/api/v1/state/total/s%d", refuses, i)); status != 200 {
@@ -74,7 +86,10 @@ func TestStateIsAskedForByTLS(t *testing.T) {
 	told.end(t, 0)
 	untold.end(t, 0)
 
-	c := start(t, "", "run", "--http", "127.0.0.1:0", "--http-tls-ca", filepath.Join(dir, "none.pem"))
+	c = start(t, "", "state", "get", "s7", "--http", local, "--http-tls-cert", filepath.Join(dir, "none.pem"))
+	c.end(t, exitUsage)
+	require.Contains(t, c.stderr.String(), "http-tls-cert: ")
+	c = start(t, "", "run", "--http", "127.0.0.1:0", "--http-tls-ca", filepath.Join(dir, "none.pem"))
 	c.end(t, exitUsage)
 	require.Contains(t, c.stderr.String(), "http-tls-ca: ")
 }

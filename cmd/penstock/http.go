@@ -70,10 +70,23 @@ func believing(ca string, warn func(error)) (*http.Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("http-tls-ca: %w", err)
 	}
+	return asking(files.Dial), nil
+}
+
+// believingHolder returns a client that believes who shows the certificate in a PEM file: this machine's run, if it serves with it.
+func believingHolder(cert string) (*http.Client, error) {
+	dial, err := tlsfiles.DialHolder(cert)
+	if err != nil {
+		return nil, fmt.Errorf("http-tls-cert: %w", err)
+	}
+	return asking(dial), nil
+}
+
+func asking(dial func(ctx context.Context, network, addr string) (net.Conn, error)) *http.Client {
 	return &http.Client{
-		Transport:     &http.Transport{DialTLSContext: files.Dial, MaxIdleConnsPerHost: 64, IdleConnTimeout: 30 * time.Second},
+		Transport:     &http.Transport{DialTLSContext: dial, MaxIdleConnsPerHost: 64, IdleConnTimeout: 30 * time.Second},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}, nil
+	}
 }
 
 // serve answers with a handler at the address, where one is given, until the function is called that it returns.

@@ -24,6 +24,7 @@ type stateFlags struct {
 	endpoints []string
 	http      string
 	token     string
+	httpCert  string
 	httpCA    string
 	offline   bool
 	json      bool
@@ -39,8 +40,9 @@ const stateHelp = `State shows the sums of open sessions as they are committed: 
 
 With --endpoint it asks running instances, of which any answers for all sessions (see run --http, --advertise); they are
 asked in turn, and again while a session's partition is being taken over, for up to 30 s. Without --endpoint, the address of
-run's --http is asked on this machine, if the configuration has one. Without either, or with --offline, the changelog is
-read, committed records only: that needs no instance, reads a whole partition for one session, and all of them for a list.`
+run's --http is asked on this machine, if the configuration has one; by TLS if it has run's --http-tls-cert, and believed if
+it shows that certificate. Without either, or with --offline, the changelog is read, committed records only: that needs no
+instance, reads a whole partition for one session, and all of them for a list.`
 
 func (p *program) stateCommand() *cobra.Command {
 	cmd := &cobra.Command{
@@ -69,6 +71,7 @@ func (f *stateFlags) declare(cmd *cobra.Command) {
 		fs.StringVar(&f.http, "http", "", "address that run serves at on this machine")
 		fs.StringVar(&f.token, "http-token", "", "bearer token that the instances ask for")
 		settings.Secret(fs, "http-token")
+		fs.StringVar(&f.httpCert, "http-tls-cert", "", "PEM file of the certificate that run serves with at --http on this machine: it is asked by TLS")
 		fs.StringVar(&f.httpCA, "http-tls-ca", "", "PEM file of the authority that signed the instances' certificates (default: the system's)")
 	})
 	ownUnder(cmd, "state."+cmd.Name(), func(fs *pflag.FlagSet) {
@@ -84,14 +87,18 @@ func (f *stateFlags) source(p *program) (states.Source, error) {
 	if f.offline && len(f.endpoints) > 0 {
 		return nil, usage(errors.New("--offline and --endpoint exclude each other"))
 	}
-	if len(f.endpoints) == 0 && f.http != "" {
-		f.endpoints = []string{states.Local(f.http)}
+	own := len(f.endpoints) == 0 && f.http != "" && !f.offline
+	if own {
+		f.endpoints = []string{states.Local(f.http, f.httpCert != "")}
 	}
 	if f.offline || len(f.endpoints) == 0 {
 		p.logger.Debug("the state is read from the changelog")
 		return &states.Changelog{Connection: &f.conn, Topic: f.app + "-" + state + "-changelog"}, nil
 	}
 	client, err := believing(f.httpCA, nil)
+	if own && f.httpCert != "" {
+		client, err = believingHolder(f.httpCert)
+	}
 	if err != nil {
 		return nil, usage(err)
 	}

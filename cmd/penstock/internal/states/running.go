@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/penstock/penstock/cmd/penstock/internal/tlsfiles"
 )
 
 // Running asks running instances. Any of them answers for all.
@@ -107,6 +109,9 @@ func (r *Running) askOne(ctx context.Context, endpoint string, q url.Values, int
 	}
 	client := cmp.Or(r.Client, http.DefaultClient)
 	resp, err := client.Do(req)
+	if errors.Is(err, tlsfiles.ErrOther) {
+		return false, 0, err
+	}
 	if err != nil {
 		return false, time.Second, errLater{err}
 	}
@@ -139,14 +144,16 @@ func base(endpoint string) string {
 	return strings.TrimSuffix(endpoint, "/")
 }
 
-// Local is where run's --http address can be reached on its own machine.
-func Local(address string) string {
-	host, port, err := net.SplitHostPort(address)
-	if err != nil {
-		return address
+// Local is where run's --http address can be reached on its own machine: host:port, or a URL where it is served by TLS.
+func Local(address string, secure bool) string {
+	if host, port, err := net.SplitHostPort(address); err == nil {
+		if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+			host = "localhost"
+		}
+		address = net.JoinHostPort(host, port)
 	}
-	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
-		host = "localhost"
+	if secure {
+		return "https://" + address
 	}
-	return net.JoinHostPort(host, port)
+	return address
 }

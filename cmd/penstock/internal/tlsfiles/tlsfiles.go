@@ -3,9 +3,11 @@
 package tlsfiles
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"net"
@@ -85,6 +87,51 @@ func (s *Source) Dial(ctx context.Context, network, addr string) (net.Conn, erro
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	return (&tls.Dialer{Config: s.Client()}).DialContext(ctx, network, addr)
+}
+
+// ErrOther says that who answered shows another certificate than the one that is expected.
+var ErrOther = errors.New("another certificate")
+
+// DialHolder returns a function that connects by TLS to whoever holds the key of the first certificate in a PEM file, by
+// whatever name and authority: a process of this machine that serves with that file. The file is read at each connection.
+func DialHolder(cert string) (func(ctx context.Context, network, addr string) (net.Conn, error), error) {
+	if _, err := first(cert); err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		want, err := first(cert)
+		if err != nil {
+			return nil, err
+		}
+		ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+		defer cancel()
+		cfg := &tls.Config{MinVersion: tls.VersionTLS12,
+			InsecureSkipVerify: true, // #nosec G402 -- the certificate itself is compared, which says more than its name
+			VerifyConnection: func(c tls.ConnectionState) error {
+				if len(c.PeerCertificates) == 0 || !bytes.Equal(c.PeerCertificates[0].Raw, want) {
+					return fmt.Errorf("%s shows %w than that of %s", addr, ErrOther, cert)
+				}
+				return nil
+			}}
+		return (&tls.Dialer{Config: cfg}).DialContext(ctx, network, addr)
+	}, nil
+}
+
+// first returns the first certificate of a PEM file, in DER.
+func first(path string) ([]byte, error) {
+	rest, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		var block *pem.Block
+		if block, rest = pem.Decode(rest); block == nil {
+			return nil, fmt.Errorf("%s holds no certificate", path)
+		}
+		if block.Type == "CERTIFICATE" {
+			return block.Bytes, nil
+		}
+	}
 }
 
 // current reads the files again where one has changed.
