@@ -4,6 +4,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -28,6 +30,8 @@ func TestManifestsFitTheProgram(t *testing.T) {
 			}
 			raw, err := os.ReadFile(path)
 			require.NoError(t, err)
+			var pods []*koanf.Koanf
+			var config string
 			for _, doc := range strings.Split("\n"+string(raw), "\n---\n") {
 				values, err := yaml.Parser().Unmarshal([]byte(doc))
 				require.NoError(t, err, path)
@@ -36,15 +40,31 @@ func TestManifestsFitTheProgram(t *testing.T) {
 				switch k.String("kind") {
 				case "StatefulSet":
 					services++
+					pods = append(pods, k)
 					t.Run(filepath.Base(path), func(t *testing.T) { fitsTheProgram(t, k) })
 				case "Deployment":
 					deposits++
-					t.Run(filepath.Base(path), func(t *testing.T) { podFits(t, k) })
+					pods = append(pods, k)
+					t.Run(filepath.Base(path), func(t *testing.T) { depositsFit(t, k) })
 				case "ConfigMap":
 					text, ok := values["data"].(map[string]any)["penstock.yaml"].(string)
 					require.True(t, ok, path)
 					validConfig(t, path, text)
+					config = text
 				}
+			}
+			for _, pod := range pods {
+				hasItsFiles(t, filepath.Base(path), pod, config)
+			}
+			switch filepath.Base(path) { // what the chart's values switch on
+			case "helm-secure.yaml":
+				require.Contains(t, config, "http-tls-ca: /etc/penstock-http/ca.crt")
+				require.Len(t, pods, 2)
+			case "helm-oauth.yaml":
+				require.Len(t, pods, 2)
+			case "helm-default.yaml":
+				require.NotContains(t, config, "http-tls-ca")
+				require.Len(t, pods, 1, "the deposits need a database")
 			}
 			return nil
 		}))
@@ -75,6 +95,33 @@ func fitsTheProgram(t *testing.T, set *koanf.Koanf) {
 	}
 	require.True(t, mounted["/var/lib/penstock"])
 	require.Len(t, set.Slices("spec.volumeClaimTemplates"), 1)
+}
+
+// depositsFit checks those of penstock deposits: the database's name is a secret, and the probes speak as the program serves.
+func depositsFit(t *testing.T, set *koanf.Koanf) {
+	c := podFits(t, set)
+	args := c.Strings("args")
+	require.Equal(t, "deposits", args[0])
+	dsn := false
+	for _, v := range c.Slices("env") {
+		dsn = dsn || v.String("name") == "PENSTOCK_DEPOSITS_POSTGRES" && v.String("valueFrom.secretKeyRef.name") != ""
+	}
+	require.True(t, dsn, "no database")
+	secure := slices.ContainsFunc(args, func(a string) bool { return strings.HasPrefix(a, "--http-tls-cert=") })
+	require.Equal(t, secure, c.String("livenessProbe.httpGet.scheme") == "HTTPS")
+}
+
+// hasItsFiles checks that a directory which the pod's arguments name, or its configuration for all pods, is mounted.
+func hasItsFiles(t *testing.T, name string, set *koanf.Koanf, config string) {
+	t.Helper()
+	c := set.Slices("spec.template.spec.containers")[0]
+	mounted := map[string]bool{}
+	for _, m := range c.Slices("volumeMounts") {
+		mounted[m.String("mountPath")] = true
+	}
+	for _, dir := range regexp.MustCompile(`/etc/penstock(-[a-z]+)?`).FindAllString(config+strings.Join(c.Strings("args"), " "), -1) {
+		require.True(t, mounted[dir], "%s: %s of %s is not mounted", name, dir, set.String("metadata.name"))
+	}
 }
 
 // podFits checks what holds of each process, and returns its container.

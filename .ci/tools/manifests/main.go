@@ -151,6 +151,9 @@ func (o *objects) check() error {
 		selector, err := meta.LabelSelectorAsSelector(d.Spec.Selector)
 		bad(err != nil || selector.Empty() || !selector.Matches(labels.Set(d.Spec.Template.Labels)), "the Deployment %s does not select its own pods", d.Name)
 		bad(selects(d.Spec.Selector), "the Deployment %s selects the StatefulSet's pods", d.Name)
+		own, err := meta.LabelSelectorAsSelector(o.set.Spec.Selector)
+		bad(err != nil || own.Matches(labels.Set(d.Spec.Template.Labels)), "the StatefulSet selects the pods of the Deployment %s", d.Name)
+		bad(labels.SelectorFromSet(o.service.Spec.Selector).Matches(labels.Set(d.Spec.Template.Labels)), "the Service selects the pods of the Deployment %s", d.Name)
 		o.checkPod(d.Spec.Template, map[string]bool{}, bad)
 	}
 	return errors.Join(faults...)

@@ -7,8 +7,23 @@ app.kubernetes.io/name: {{ .Chart.Name }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
+{{/* The pods of "penstock deposits" are others, which no selector of the service's takes in. */}}
+{{- define "penstock.depositsSelector" -}}
+app.kubernetes.io/name: {{ .Chart.Name }}-deposits
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
 {{- define "penstock.labels" -}}
 {{ include "penstock.selector" . }}
+{{ include "penstock.commonLabels" . }}
+{{- end }}
+
+{{- define "penstock.depositsLabels" -}}
+{{ include "penstock.depositsSelector" . }}
+{{ include "penstock.commonLabels" . }}
+{{- end }}
+
+{{- define "penstock.commonLabels" -}}
 app.kubernetes.io/version: {{ .Values.image.tag | default .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
@@ -22,6 +37,42 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{ if .Values.http.tls.secret }}HTTPS{{ else }}HTTP{{ end }}
 {{- end }}
 
+{{/* The log-in at the brokers, and more variables. */}}
+{{- define "penstock.loginEnv" -}}
+{{- if .Values.sasl.secret }}
+- name: {{ eq .Values.sasl.mechanism "oauthbearer" | ternary "PENSTOCK_SASL_OAUTH_SECRET" "PENSTOCK_SASL_PASSWORD" }}
+  valueFrom:
+    secretKeyRef: {name: {{ .Values.sasl.secret }}, key: {{ .Values.sasl.key }}}
+{{- end }}
+{{- with .Values.env }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* The files that the configuration names. */}}
+{{- define "penstock.mounts" -}}
+- {name: config, mountPath: /etc/penstock, readOnly: true}
+{{- if and .Values.tls.enabled .Values.tls.secret }}
+- {name: tls, mountPath: /etc/penstock-tls, readOnly: true}
+{{- end }}
+{{- if .Values.http.tls.secret }}
+- {name: http-tls, mountPath: /etc/penstock-http, readOnly: true}
+{{- end }}
+{{- end }}
+
+{{- define "penstock.volumes" -}}
+- name: config
+  configMap: {name: {{ include "penstock.name" . }}}
+{{- if and .Values.tls.enabled .Values.tls.secret }}
+- name: tls
+  secret: {secretName: {{ .Values.tls.secret }}, defaultMode: 0440}
+{{- end }}
+{{- if .Values.http.tls.secret }}
+- name: http-tls
+  secret: {secretName: {{ .Values.http.tls.secret }}, defaultMode: 0440}
+{{- end }}
+{{- end }}
+
 {{/* The configuration file: the values that have names of their own go before those of config. */}}
 {{- define "penstock.config" -}}
 {{- $own := dict "brokers" .Values.brokers "app" .Values.app "input" .Values.input "output" .Values.output
@@ -29,6 +80,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- if .Values.http.tls.secret }}
 {{- $_ := set $own "http-tls-cert" "/etc/penstock-http/tls.crt" }}
 {{- $_ := set $own "http-tls-key" "/etc/penstock-http/tls.key" }}
+{{- if .Values.http.tls.ca }}{{ $_ := set $own "http-tls-ca" (printf "/etc/penstock-http/%s" .Values.http.tls.ca) }}{{ end }}
+{{- else if .Values.http.tls.ca }}
+{{- fail "http.tls.ca is a key of the Secret http.tls.secret, which is not set" }}
 {{- end }}
 {{- with .Values.tls }}
 {{- if .enabled }}
