@@ -141,12 +141,23 @@ func (w *world) exactOverErrors(app *processor.App, at worker.Step) {
 		return nil
 	})
 	cfg.CommitInterval = 20 * time.Millisecond
+	cfg.Monitor = engine.NewMonitor()
 	stop := w.runApp(app, cfg)
 	feed := w.feed(100, 5*time.Millisecond)
 	time.Sleep(300 * time.Millisecond)
 	feed()
 	require.Equal(w.t, w.want, w.updates())
 	stop()
+	fed := 0
+	for _, updates := range w.want {
+		fed += len(updates)
+	}
+	// What a transaction did that was dropped is not counted, nor what one did whose end was not learned.
+	if counted := int(cfg.Monitor.Status().Counts.Records); at == worker.Ended {
+		require.LessOrEqual(w.t, counted, fed)
+	} else {
+		require.Equal(w.t, fed, counted, "records that are counted as committed")
+	}
 }
 
 // At least once: after any error nothing is lost, though something may be there twice. The read ends when every session

@@ -106,4 +106,5 @@ func (t *Task) Abort() {
 	copy(t.next, t.committed)
 	clear(t.removes)
 	t.fired, t.stream = false, t.streamKept
+	t.stats.Records = 0 // those before the last commit were taken at it
 }

@@ -60,7 +60,7 @@ var (
 	readyDesc      = desc("ready", "1 when joined and every own partition is processed.")
 	joinedDesc     = desc("member_joined", "1 when the group has given an assignment.")
 	reachableDesc  = desc("brokers_reachable", "1 when the brokers answered lately.")
-	recordsDesc    = desc("records_total", "Input records whose effects are committed.")
+	recordsDesc    = desc("records_total", "Input records whose effects are committed, as far as the broker confirmed it.")
 	commitsDesc    = desc("commits_total", "Commits that the broker confirmed.")
 	abortsDesc     = desc("aborts_total", "Transactions that were dropped.")
 	checksDesc     = desc("continuity_checks_total", "Checks that a record is at the expected offset.")
