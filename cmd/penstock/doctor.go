@@ -24,7 +24,8 @@ func (p *program) doctorCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "doctor", Short: "Check what a run needs, and say what to do", Example: doctorExample, Args: cobra.NoArgs,
 		Long: `Doctor takes the settings of run and checks the brokers, the rights, the topics, the transaction timeout, the clocks, the
-state directory and the limits of this machine. Each line says ok, warn or fail, and what to do. It may be run beside the
+state directory and the limits of this machine. A committed offset that an open transaction holds is watched until the
+transaction should have ended, by its time-out and some seconds; that takes as long. Each line says ok, warn or fail, and what to do. It may be run beside the
 service. Exit codes: 0 nothing fails; 1 something does.`,
 		RunE: p.verb(func(cmd *cobra.Command, _ []string) error { return p.doctor(cmd.Context(), f, asJSON) }),
 	}
@@ -42,12 +43,13 @@ func (p *program) doctor(ctx context.Context, f *serviceFlags, asJSON bool) erro
 	if err != nil {
 		return usage(err)
 	}
-	var changelogs, between []string
+	var changelogs, between, fillers []string
 	for i := range topo.States {
 		changelogs = append(changelogs, topo.ChangelogTopic(i))
 	}
 	for _, stage := range topo.Before {
 		between = append(between, stage.Outputs...)
+		fillers = append(fillers, stage.ID)
 	}
 	timeout := cfg.TransactionTimeout
 	if timeout == 0 {
@@ -57,7 +59,7 @@ func (p *program) doctor(ctx context.Context, f *serviceFlags, asJSON bool) erro
 	if dir == "" {
 		dir = engine.DefaultStateDir(f.app)
 	}
-	checks := doctor.Run(ctx, doctor.Config{Connection: &f.conn, App: f.app, Input: f.input, Output: f.output, Changelogs: changelogs, Repartition: between,
+	checks := doctor.Run(ctx, doctor.Config{Connection: &f.conn, App: f.app, Input: f.input, Output: f.output, Changelogs: changelogs, Repartition: between, Fillers: fillers,
 		DeadLetters: cfg.BadInput == engine.DeadLetter, CreateTopics: cfg.CreateTopics, ExactlyOnce: cfg.Guarantee == engine.ExactlyOnce,
 		TransactionTimeout: max(timeout, time.Second), StateDir: dir})
 	failed := 0

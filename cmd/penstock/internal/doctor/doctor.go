@@ -37,6 +37,7 @@ type Config struct {
 	App, Input, Output string
 	Changelogs         []string
 	Repartition        []string // topics between the input and the window
+	Fillers            []string // applications that fill them, each a group of its own
 	DeadLetters        bool
 	CreateTopics       bool
 	ExactlyOnce        bool
@@ -62,7 +63,10 @@ func Run(ctx context.Context, cfg Config) []Check {
 	d.cl, d.adm = cl, kadm.NewClient(cl)
 	d.brokers(ctx, time.Since(began))
 	d.topics(ctx)
-	d.group(ctx)
+	for _, group := range d.groups() {
+		d.group(ctx, group)
+	}
+	d.held(ctx)
 	if cfg.ExactlyOnce {
 		d.transactions(ctx)
 	}
@@ -78,6 +82,9 @@ type doctor struct {
 	counted    string // whose they are
 	checks     []Check
 }
+
+// groups are all whose offsets the application commits.
+func (d *doctor) groups() []string { return append([]string{d.App}, d.Fillers...) }
 
 func (d *doctor) add(level Level, what, found, do string) {
 	if level == OK {

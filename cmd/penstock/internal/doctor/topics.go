@@ -26,7 +26,7 @@ func (d *doctor) topics(ctx context.Context) {
 	d.topic(ctx, "input", d.Input, level, do, kmsg.ACLOperationRead)
 	d.topic(ctx, "output", d.Output, level, do, kmsg.ACLOperationWrite)
 	for _, name := range d.Repartition {
-		if n := d.topic(ctx, "repartition", name, Warn, made, kmsg.ACLOperationRead, kmsg.ACLOperationWrite); n > 0 {
+		if n := d.topic(ctx, "repartition", name, Warn, made, kmsg.ACLOperationRead, kmsg.ACLOperationWrite, kmsg.ACLOperationDelete); n > 0 {
 			d.partitions, d.counted = n, "repartition topic "+name // what the changelogs must have
 			d.policy(ctx, "repartition", name, "delete")
 		}
@@ -89,7 +89,11 @@ func (d *doctor) topic(ctx context.Context, what, name string, absent Level, do 
 	}
 	for _, op := range needs {
 		if rights := found.AuthorizedOperations; rights != math.MinInt32 && rights != 0 && rights&(1<<op) == 0 {
-			d.add(Fail, "rights", fmt.Sprintf("the right %v on topic %s is missing", op, name), right(op, name))
+			level, without := Fail, ""
+			if op == kmsg.ACLOperationDelete {
+				level, without = Warn, ": what is processed stays there, and the topic grows"
+			}
+			d.add(level, "rights", fmt.Sprintf("the right %v on topic %s is missing%s", op, name, without), right(op, name))
 		}
 	}
 	return n

@@ -16,30 +16,30 @@ import (
 // maxSkew is how far the clocks may be apart: local state's age is judged by it, and timestamps of outputs.
 const maxSkew = 5 * time.Second
 
-func (d *doctor) group(ctx context.Context) {
+func (d *doctor) group(ctx context.Context, name string) {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
 	req := kmsg.NewPtrDescribeGroupsRequest()
-	req.Groups, req.IncludeAuthorizedOperations = []string{d.App}, true
+	req.Groups, req.IncludeAuthorizedOperations = []string{name}, true
 	resp, err := req.RequestWith(ctx, d.cl)
 	if err == nil && len(resp.Groups) == 1 {
 		err = kerr.ErrorForCode(resp.Groups[0].ErrorCode)
 	}
-	do := "kafka-acls --add --allow-principal User:... --operation Read --group " + d.App
+	do := "kafka-acls --add --allow-principal User:... --operation Read --group " + name
 	switch {
 	case errors.Is(err, kerr.GroupAuthorizationFailed):
-		d.add(Fail, "rights", fmt.Sprintf("the right Read on group %s is missing", d.App), do)
+		d.add(Fail, "rights", fmt.Sprintf("the right Read on group %s is missing", name), do)
 	case err != nil && !errors.Is(err, kerr.GroupIDNotFound):
-		d.add(Fail, "group", fmt.Sprintf("group %s: %v", d.App, err), "look at the brokers")
+		d.add(Fail, "group", fmt.Sprintf("group %s: %v", name, err), "look at the brokers")
 	case err == nil && len(resp.Groups) == 1:
 		g := resp.Groups[0]
 		if g.AuthorizedOperations > 0 && g.AuthorizedOperations&(1<<kmsg.ACLOperationRead) == 0 {
-			d.add(Fail, "rights", fmt.Sprintf("the right Read on group %s is missing", d.App), do)
+			d.add(Fail, "rights", fmt.Sprintf("the right Read on group %s is missing", name), do)
 			return
 		}
-		d.add(OK, "group", fmt.Sprintf("group %s has %d members", d.App, len(g.Members)), "")
+		d.add(OK, "group", fmt.Sprintf("group %s has %d members", name, len(g.Members)), "")
 	default:
-		d.add(OK, "group", fmt.Sprintf("group %s is new", d.App), "")
+		d.add(OK, "group", fmt.Sprintf("group %s is new", name), "")
 	}
 }
 
