@@ -1,8 +1,6 @@
 package integration
 
 import (
-	"regexp"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -31,7 +29,7 @@ func TestDoctor(t *testing.T) {
 	p.stop()
 }
 
-// A transaction on a committed offset that does not end is named, with the command that ends it; one that does is none.
+// A transaction on a committed offset that does not end is named, with whose it is; one that does is none.
 func TestDoctorNamesAnOffsetThatIsHeld(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, "held", 2)
@@ -50,19 +48,7 @@ func TestDoctorNamesAnOffsetThatIsHeld(t *testing.T) {
 	end := c.holdOffset(held)
 	out := doctor()
 	require.Regexp(t, `fail +offsets +the transaction on the committed offset of topic transactions partition 1, group held, is open for longer than its time-out 1s and 12s`, out)
-	command := regexp.MustCompile(`abort --topic __consumer_offsets --partition (\d+) --start-offset (\d+); see RUNBOOK.md, Held`).FindStringSubmatch(out)
-	require.NotNil(t, command, out)
-	partition, err := strconv.Atoi(command[1])
-	require.NoError(t, err)
-	offset, err := strconv.ParseInt(command[2], 10, 64)
-	require.NoError(t, err)
-	producers, err := c.broker.Admin(t).DescribeProducers(t.Context(), kadm.TopicsSet{"__consumer_offsets": {int32(partition): {}}})
-	require.NoError(t, err)
-	found := false
-	for _, producer := range producers.SortedProducers() {
-		found = found || producer.CurrentTxnStartOffset == offset
-	}
-	require.True(t, found, "%s: %+v", command[0], producers)
+	require.Contains(t, out, "of transactional id somebody: start the process that wrote it once more, under its --instance")
 
 	waits := time.AfterFunc(3*time.Second, end) // within the time that it may take
 	defer waits.Stop()

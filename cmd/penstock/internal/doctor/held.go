@@ -61,7 +61,7 @@ func (d *doctor) held(ctx context.Context) {
 	}
 	for _, p := range open {
 		d.add(Fail, "offsets", fmt.Sprintf("the transaction on the committed offset of topic %s partition %d, group %s, is open for longer than its time-out %v and %v",
-			p.topic, p.partition, p.group, d.TransactionTimeout, sweep), d.abort(ctx, p.group))
+			p.topic, p.partition, p.group, d.TransactionTimeout, sweep), d.wayOut(ctx, p.group))
 	}
 }
 
@@ -87,30 +87,34 @@ func (d *doctor) unstable(ctx context.Context) (list []place, err error) {
 	return list, nil
 }
 
-// abort is the way out, with the place where the brokers tell it.
-func (d *doctor) abort(ctx context.Context, group string) string {
-	const command, entry = "kafka-transactions.sh --bootstrap-server ... abort --topic " + offsetsTopic, "; see RUNBOOK.md, Held"
-	find := "find it by kafka-transactions.sh --bootstrap-server ... find-hanging --broker-id N, and end it by " + command + " --partition P --start-offset O" + entry
+// wayOut names whose transaction it is, where the brokers tell. It is not aborted: were it a committed one whose end the
+// brokers forgot, what it counted would be counted again.
+func (d *doctor) wayOut(ctx context.Context, group string) string {
+	const start = "start the process that wrote it once more, under its --instance, which ends what it left; see RUNBOOK.md, Held"
 	topics, err := d.adm.ListTopics(ctx, offsetsTopic)
 	n := len(topics[offsetsTopic].Partitions)
 	if err != nil || n == 0 {
-		return find
+		return start
 	}
 	partition := offsetsPartition(group, n)
 	described, err := d.adm.DescribeProducers(ctx, kadm.TopicsSet{offsetsTopic: {partition: {}}})
 	if err != nil {
-		return find
+		return start
 	}
-	var ends []string
+	var open []int64
 	for _, p := range described.SortedProducers() {
 		if p.CurrentTxnStartOffset >= 0 {
-			ends = append(ends, fmt.Sprintf("%s --partition %d --start-offset %d", command, partition, p.CurrentTxnStartOffset))
+			open = append(open, p.ProducerID)
 		}
 	}
-	if len(ends) == 0 {
-		return find
+	if len(open) == 0 {
+		return start
 	}
-	return strings.Join(ends, ", or ") + entry
+	listed, err := d.adm.ListTransactions(ctx, open, nil)
+	if ids := listed.TransactionalIDs(); err == nil && len(ids) > 0 {
+		return "of transactional id " + strings.Join(ids, " or ") + ": " + start
+	}
+	return start
 }
 
 // offsetsPartition is where the brokers keep a group's offsets: by Java's hash of its name, as GroupCoordinator.partitionFor.
