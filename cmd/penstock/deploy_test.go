@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -9,6 +11,7 @@ import (
 	"time"
 
 	"github.com/knadh/koanf/parsers/yaml"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -56,6 +59,41 @@ func TestDeployNamesWhatThereIs(t *testing.T) {
 			require.True(t, plain || histogram, "%s names %s, which is not exported", file, name)
 		}
 	}
+}
+
+// What the runbook quotes of the log and of /readyz is said by the program: each quotation of several words, in pieces between the
+// values that it has.
+func TestRunbookQuotesTheProgram(t *testing.T) {
+	var source strings.Builder
+	for _, root := range []string{"../../processor", ".", "../../statestore"} {
+		require.NoError(t, filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() || filepath.Ext(path) != ".go" || strings.HasSuffix(path, "_test.go") {
+				return err
+			}
+			raw, err := os.ReadFile(path)
+			source.Write(raw)
+			return err
+		}))
+	}
+	source.WriteString(context.DeadlineExceeded.Error())
+	runbook, err := os.ReadFile("../../deploy/RUNBOOK.md")
+	require.NoError(t, err)
+	text := regexp.MustCompile(`(?m)^    .*$`).ReplaceAllString(string(runbook), "") // commands
+	value := regexp.MustCompile(`\.\.\.|\b[A-Z0-9]+\b`)
+	quoted := 0
+	for _, m := range regexp.MustCompile("`([a-z][^`]* [^`]*)`").FindAllStringSubmatch(text, -1) {
+		quote := strings.ReplaceAll(m[1], "\n", " ")
+		if regexp.MustCompile(`^(penstock|kafka-[a-z]+\.sh|up|rate)\b|penstock_[a-z_]+ ==`).MatchString(quote) {
+			continue // commands and expressions
+		}
+		quoted++
+		for _, piece := range value.Split(quote, -1) {
+			if piece = strings.TrimSpace(piece); len(piece) > 3 {
+				assert.True(t, strings.Contains(source.String(), piece), "RUNBOOK.md quotes %q, but nothing says %q", quote, piece)
+			}
+		}
+	}
+	require.Greater(t, quoted, 15)
 }
 
 // exprs are the PromQL expressions of a file.

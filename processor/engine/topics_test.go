@@ -48,6 +48,20 @@ func TestTopicsThatWereBrokenAreNamed(t *testing.T) {
 			_, err := kadm.NewClient(w.client).DeleteGroups(w.t.Context(), "app")
 			return err
 		}, []string{"no committed offset", "expired", changelogTopic, "reset"}},
+		// As good as a log that was cut below what is committed.
+		{"input cut", func(w *world) error {
+			adm := kadm.NewClient(w.client)
+			offsets, err := adm.FetchOffsets(w.t.Context(), "app")
+			if err != nil {
+				return err
+			}
+			ahead := kadm.Offsets{}
+			offsets.Each(func(o kadm.OffsetResponse) {
+				o.At += 1000
+				ahead.Add(o.Offset)
+			})
+			return adm.CommitAllOffsets(w.t.Context(), "app", ahead)
+		}, []string{"lies beyond its end", "the topic lost records that were processed", input, "reset"}},
 		{"input partitions added", func(w *world) error {
 			_, err := kadm.NewClient(w.client).UpdatePartitions(w.t.Context(), 6, input)
 			return err

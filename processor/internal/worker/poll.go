@@ -155,7 +155,7 @@ func (w *Worker) prove(ctx context.Context, o *owned, r *topology.Record, gap *t
 	}
 	first, err := w.reader(r.Input, r.Partition).First(ctx, gap.Want, gap.Got)
 	if errors.Is(err, broker.ErrOutOfRange) {
-		w.cfg.Logger.Error("records were removed by retention before they were processed", "topic", gap.Topic,
+		w.cfg.Logger.Error("retention removed records before they were processed: they are lost", "topic", gap.Topic,
 			"partition", gap.Partition, "from", gap.Want, "to", gap.Got)
 		first, err = gap.Got, nil
 	}
