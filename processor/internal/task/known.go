@@ -18,7 +18,7 @@ const (
 	knownSlice   = 4096                 // keys that are read without a pause
 	knownPause   = 2 * time.Millisecond // which leaves the processor to the records
 	keySetFirst  = 1 << 14              // keys for which a set is made at first
-	keySetBits   = 10                   // for each key: 1 in 100 that are not in the set is taken for one that is
+	keySetBits   = 10                   // for each key: some 3 in 100 that are not in the set are taken for ones that are
 	keySetProbes = 6
 )
 

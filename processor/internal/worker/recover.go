@@ -80,14 +80,10 @@ func (w *Worker) backoff(ctx context.Context) error {
 // pause waits, but answers releases, so that a rebalance is not held up while the brokers are away. Questions do not end it.
 func (w *Worker) pause(ctx context.Context, d time.Duration) error {
 	w.answerQuestions()
+	end := time.Now().Add(d)
 	wake, cancel := w.inbox.waitable(ctx)
 	defer cancel()
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-wake.Done():
-	case <-t.C:
-	}
+	sleep(wake, d)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -102,10 +98,20 @@ func (w *Worker) pause(ctx context.Context, d time.Duration) error {
 		}
 	}
 	w.putBack(later)
-	if len(later) > 0 {
-		<-t.C
+	if len(later) > 0 { // which end the next wait at once
+		sleep(ctx, time.Until(end))
 	}
 	return nil
+}
+
+// sleep lasts for d, or until ctx is done.
+func sleep(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
 }
 
 // duel tells a fencing by our own slowness, where the transaction timed out, from one by another holder of the id: the
