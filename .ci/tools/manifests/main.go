@@ -45,6 +45,7 @@ type objects struct {
 	copies  []apps.Deployment
 	service core.Service
 	budgets []policy.PodDisruptionBudget
+	monitor monitoring.PodMonitor
 	names   map[string]bool // kind and name
 }
 
@@ -93,6 +94,7 @@ func (o *objects) add(doc []byte) error {
 	into := map[string]any{
 		"apps/v1 StatefulSet": &o.set, "apps/v1 Deployment": &apps.Deployment{}, "v1 Service": &o.service, "v1 ConfigMap": &core.ConfigMap{}, "v1 ServiceAccount": &core.ServiceAccount{},
 		"policy/v1 PodDisruptionBudget": &policy.PodDisruptionBudget{}, "monitoring.coreos.com/v1 ServiceMonitor": &monitoring.ServiceMonitor{},
+		"monitoring.coreos.com/v1 PodMonitor": &o.monitor,
 	}[head.APIVersion+" "+head.Kind]
 	if into == nil {
 		return fmt.Errorf("%s: no such kind is known here", what)
@@ -127,8 +129,9 @@ func (o *objects) check() error {
 	bad(o.set.Spec.ServiceName != o.service.Name, "the StatefulSet's service is %q, not %q", o.set.Spec.ServiceName, o.service.Name)
 	bad(!labels.SelectorFromSet(o.service.Spec.Selector).Matches(labels.Set(pod.Labels)), "the Service does not select the pods")
 	for _, b := range o.budgets {
-		bad(!selects(b.Spec.Selector), "the PodDisruptionBudget does not select the pods")
+		bad(!o.selectsOne(b.Spec.Selector), "the PodDisruptionBudget %s does not select the pods of one workload", b.Name)
 	}
+	bad(o.monitor.Name != "" && !o.selectsOne(&o.monitor.Spec.Selector), "the PodMonitor does not select the pods of one workload")
 	if a := pod.Spec.Affinity; a != nil && a.PodAntiAffinity != nil {
 		for _, t := range a.PodAntiAffinity.RequiredDuringSchedulingIgnoredDuringExecution {
 			bad(!selects(t.LabelSelector), "the anti-affinity does not select the pods")
@@ -157,6 +160,29 @@ func (o *objects) check() error {
 		o.checkPod(d.Spec.Template, map[string]bool{}, bad)
 	}
 	return errors.Join(faults...)
+}
+
+// selectsOne says whether a selector takes the pods of the StatefulSet or of a Deployment, and no others.
+func (o *objects) selectsOne(s *meta.LabelSelector) bool {
+	selector, err := meta.LabelSelectorAsSelector(s)
+	if err != nil || selector.Empty() {
+		return false
+	}
+	n := 0
+	for _, pod := range append([]core.PodTemplateSpec{o.set.Spec.Template}, templates(o.copies)...) {
+		if selector.Matches(labels.Set(pod.Labels)) {
+			n++
+		}
+	}
+	return n == 1
+}
+
+func templates(all []apps.Deployment) []core.PodTemplateSpec {
+	pods := make([]core.PodTemplateSpec, len(all))
+	for i, d := range all {
+		pods[i] = d.Spec.Template
+	}
+	return pods
 }
 
 // checkPod holds a pod's containers against its volumes, those of its claims among them, and its ports.

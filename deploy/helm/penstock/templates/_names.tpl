@@ -102,3 +102,21 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end }}
 {{- toYaml (merge $own .Values.config) }}
 {{- end }}
+
+{{/* How the Prometheus operator asks a pod for its metrics. */}}
+{{- define "penstock.scrape" -}}
+port: http
+path: /metrics
+interval: {{ .Values.serviceMonitor.interval }}
+{{- if .Values.http.tls.secret }}
+scheme: https
+tlsConfig:
+  ca:
+    secret: {name: {{ .Values.http.tls.secret }}, key: {{ .Values.http.tls.ca | default "ca.crt" }}}
+  serverName: {{ include "penstock.name" . }}
+{{- end }}
+{{- if .Values.http.token.secret }}
+authorization:
+  credentials: {name: {{ .Values.http.token.secret }}, key: {{ .Values.http.token.key }}}
+{{- end }}
+{{- end }}
