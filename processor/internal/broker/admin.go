@@ -103,7 +103,7 @@ var ErrNotEmpty = errors.New("the group has members")
 func (c *Cluster) SetOffsets(ctx context.Context, group string, offsets []Offset) error {
 	all := kadm.Offsets{}
 	for _, o := range offsets {
-		all.Add(kadm.Offset{Topic: o.Topic.Name, Partition: o.Partition, At: o.Offset, LeaderEpoch: -1, Metadata: o.Metadata})
+		all.Add(kadm.Offset{Topic: o.Topic.Name, Partition: o.Partition, At: o.Offset, LeaderEpoch: o.Epoch.kafka(), Metadata: o.Metadata})
 	}
 	err := c.adm.CommitAllOffsets(ctx, group, all)
 	switch {

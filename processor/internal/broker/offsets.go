@@ -48,8 +48,34 @@ func (c *Cluster) Bounds(ctx context.Context, topic string) (map[int32]Bounds, e
 // Committed is a group's committed offset of one partition.
 type Committed struct {
 	Offset   int64 // -1: none
+	Epoch    Epoch
 	Metadata string
 	Err      error // ErrUnstable: a transaction that may change it is open
+}
+
+// Epoch is the leader epoch under which the record before an offset was written: it tells a log that was cut, and has
+// grown past the offset again, from the one that was read. The zero value is none that is known.
+type Epoch int32
+
+// epochOf is that of Kafka's number, which is -1 for none.
+func epochOf(kafka int32) Epoch { return Epoch(kafka + 1) }
+
+func (e Epoch) kafka() int32 { return int32(e) - 1 }
+
+// EndOf is the offset where the log parts from that of an epoch's leader: what was read above it under this epoch is gone.
+// ok is false where the broker does not know.
+func (c *Cluster) EndOf(ctx context.Context, topic string, partition int32, e Epoch) (end int64, ok bool, err error) {
+	var req kadm.OffsetForLeaderEpochRequest
+	req.Add(topic, partition, e.kafka())
+	all, err := c.adm.OffsetForLeaderEpoch(ctx, req)
+	got, ok := all[topic][partition]
+	if err == nil {
+		err = got.Err
+	}
+	if err != nil {
+		return 0, false, fmt.Errorf("ask for the end of leader epoch %d of topic %s partition %d: %w", e.kafka(), topic, partition, err)
+	}
+	return got.EndOffset, ok && got.EndOffset >= 0, nil
 }
 
 // ErrUnstable says that an offset cannot be told yet, since a transaction that commits it has not ended.
@@ -85,7 +111,7 @@ func (c *Cluster) Committed(ctx context.Context, group, topic string, partitions
 		case !ok || got.At < 0:
 			answer[p] = Committed{Offset: -1}
 		default:
-			answer[p] = Committed{Offset: got.At, Metadata: got.Metadata}
+			answer[p] = Committed{Offset: got.At, Epoch: epochOf(got.LeaderEpoch), Metadata: got.Metadata}
 		}
 	}
 	return answer, nil
@@ -115,6 +141,7 @@ type Offset struct {
 	Topic     Topic
 	Partition int32
 	Offset    int64
+	Epoch     Epoch
 	Metadata  string
 }
 
@@ -140,7 +167,7 @@ func (c *Cluster) Commit(ctx context.Context, m Membership, offsets []Offset) er
 			req.Topics = append(req.Topics, t)
 		}
 		p := kmsg.NewOffsetCommitRequestTopicPartition()
-		p.Partition, p.Offset, p.Metadata = o.Partition, o.Offset, &o.Metadata
+		p.Partition, p.Offset, p.LeaderEpoch, p.Metadata = o.Partition, o.Offset, o.Epoch.kafka(), &o.Metadata
 		req.Topics[i].Partitions = append(req.Topics[i].Partitions, p)
 	}
 	resp, err := req.RequestWith(ctx, c.cl)

@@ -35,6 +35,7 @@ type Session struct {
 	cl      *kgo.Client
 	inputs  map[string]int
 	stable  map[place]int64
+	epochs  map[place]Epoch // of the last record
 	v2      bool // transaction.version >= 2
 
 	failed atomic.Pointer[error] // first produce that failed
@@ -62,7 +63,7 @@ var records = sync.Pool{New: func() any { return new(kgo.Record) }}
 // NewSession makes a client and asks for its producer id, which ends whatever transaction a predecessor of the same
 // transactional id left open.
 func (c *Cluster) NewSession(ctx context.Context, cfg SessionConfig) (*Session, error) {
-	s := &Session{cluster: c, cfg: cfg, inputs: map[string]int{}, stable: map[place]int64{}}
+	s := &Session{cluster: c, cfg: cfg, inputs: map[string]int{}, stable: map[place]int64{}, epochs: map[place]Epoch{}}
 	direct := map[string]bool{}
 	for _, t := range cfg.Direct {
 		direct[t.Name] = true
@@ -153,10 +154,11 @@ func (a *away) failed(err error) {
 	}
 }
 
-// Add starts reading an input's partition at an offset.
-func (s *Session) Add(input int, partition int32, offset int64) {
+// Add starts reading an input's partition at an offset, which the log of that epoch led to.
+func (s *Session) Add(input int, partition int32, offset int64, epoch Epoch) {
+	s.epochs[place{input, partition}] = epoch
 	s.cl.AddConsumePartitions(map[string]map[int32]kgo.Offset{
-		s.cfg.Inputs[input].Name: {partition: kgo.NewOffset().At(offset)},
+		s.cfg.Inputs[input].Name: {partition: kgo.NewOffset().At(offset).WithEpoch(epoch.kafka())},
 	})
 }
 
@@ -228,6 +230,9 @@ func (s *Session) take(fetches kgo.Fetches, fn func(r *topology.Record, control 
 				if p.LastStableOffset >= 0 {
 					s.stable[place{input, p.Partition}] = p.LastStableOffset
 				}
+				if n := len(p.Records); n > 0 {
+					s.epochs[place{input, p.Partition}] = epochOf(p.Records[n-1].LeaderEpoch)
+				}
 				for i, r := range p.Records {
 					if s.ahead.Keys > 0 && i%s.ahead.Keys == 0 {
 						s.tell(p.Partition, p.Records[i:])
@@ -263,6 +268,9 @@ func (s *Session) Stable(input int, partition int32) int64 {
 	}
 	return -1
 }
+
+// Epoch is the leader epoch of the last record that was read of an input's partition, or of a later one.
+func (s *Session) Epoch(input int, partition int32) Epoch { return s.epochs[place{input, partition}] }
 
 func (s *Session) convert(input int, r *kgo.Record) *topology.Record {
 	s.record = topology.Record{Input: input, Partition: r.Partition, Offset: r.Offset,

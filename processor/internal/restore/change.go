@@ -44,22 +44,22 @@ func (h history) names(of func(Mark) []string) []string {
 	return slices.Compact(all)
 }
 
-// inputs returns the offsets to go on from, with their mark. It commits those that are new to the application, and all
+// inputs returns the offsets to go on from, with their epochs and their mark. It commits those that are new to the application, and all
 // where the application has changed.
-func (r *run) inputs(ctx context.Context) ([]int64, Mark, error) {
+func (r *run) inputs(ctx context.Context) ([]int64, []broker.Epoch, Mark, error) {
 	committed := make([]broker.Committed, len(r.Inputs))
 	var h history
 	for i, topic := range r.Inputs {
 		var err error
 		if committed[i], err = r.committed(ctx, topic); err != nil {
-			return nil, Mark{}, err
+			return nil, nil, Mark{}, err
 		}
 		if committed[i].Offset < 0 {
 			continue
 		}
 		m, err := r.checkMark(topic, committed[i])
 		if err != nil {
-			return nil, m, err
+			return nil, nil, m, err
 		}
 		h = append(h, m)
 	}
@@ -69,33 +69,36 @@ func (r *run) inputs(ctx context.Context) ([]int64, Mark, error) {
 	}
 	mark := r.Mark(incarnation)
 	if err := r.checkAdded(ctx, h); err != nil {
-		return nil, mark, err
+		return nil, nil, mark, err
 	}
-	offsets := make([]int64, len(r.Inputs))
+	offsets, epochs := make([]int64, len(r.Inputs)), make([]broker.Epoch, len(r.Inputs))
 	var list []broker.Offset
 	changed := false
 	for i, topic := range r.Inputs {
-		o := broker.Offset{Topic: topic, Partition: r.partition, Offset: committed[i].Offset, Metadata: mark.String()}
+		o := broker.Offset{Topic: topic, Partition: r.partition, Offset: committed[i].Offset, Epoch: committed[i].Epoch, Metadata: mark.String()}
 		var err error
 		if o.Offset >= 0 {
-			offsets[i], err = r.reachable(ctx, topic, o.Offset)
+			offsets[i], err = r.reachable(ctx, topic, committed[i])
 		} else {
 			o.Offset, err = r.first(ctx, topic, h)
 			offsets[i] = o.Offset
 		}
 		if err != nil {
-			return nil, mark, err
+			return nil, nil, mark, err
 		}
 		changed = changed || committed[i].Offset < 0 || committed[i].Metadata != o.Metadata
 		list = append(list, o)
+		if offsets[i] == o.Offset {
+			epochs[i] = o.Epoch
+		}
 	}
 	if !changed {
-		return offsets, mark, nil
+		return offsets, epochs, mark, nil
 	}
 	r.tell(h)
 	// Nobody else commits for the partition: this member owns it, and no transaction on its offsets was open (R5).
 	err := r.retry(ctx, "commit the first offset", func() error { return r.Cluster.Commit(ctx, r.Membership(), list) })
-	return offsets, mark, err
+	return offsets, epochs, mark, err
 }
 
 // checkAdded refuses a state that is new to the application, but whose changelog is not.

@@ -61,13 +61,14 @@ const (
 type Result struct {
 	Identity task.Identity
 	Position task.Position
+	Epochs   []broker.Epoch // by input: of the offset where it goes on
 	Restored int64 // changelog records read
 }
 
 // Task takes over one partition. It returns a *MismatchError, an error of the store, or ctx's; it retries all else.
 func Task(ctx context.Context, cfg Config, partition int32) (Result, error) {
 	r := newRun(cfg, partition)
-	inputs, mark, err := r.inputs(ctx)
+	inputs, epochs, mark, err := r.inputs(ctx)
 	if err != nil {
 		return Result{}, err
 	}
@@ -95,7 +96,7 @@ func Task(ctx context.Context, cfg Config, partition int32) (Result, error) {
 			r.log.Info("restored", "records", r.restored, "took", time.Since(began).Round(time.Millisecond))
 		}
 		at.Time = began.UnixMilli()
-		return Result{identity, at, r.restored}, nil
+		return Result{identity, at, epochs, r.restored}, nil
 	}
 }
 
@@ -128,9 +129,13 @@ func newRun(cfg Config, partition int32) *run {
 }
 
 // reachable returns the offset to read from. Retention may have removed records before they were processed, which is
-// said aloud; an offset beyond the end means that the topic lost what was processed already.
-func (r *run) reachable(ctx context.Context, topic broker.Topic, offset int64) (int64, error) {
+// said aloud; an offset beyond the end, or beyond that of its epoch, means that the topic lost what was processed already.
+func (r *run) reachable(ctx context.Context, topic broker.Topic, c broker.Committed) (int64, error) {
+	offset := c.Offset
 	b, err := r.bounds(ctx, topic)
+	if err == nil && offset <= b.HW {
+		err = r.grown(ctx, topic, c)
+	}
 	switch {
 	case err != nil:
 		return 0, err
@@ -142,6 +147,21 @@ func (r *run) reachable(ctx context.Context, topic broker.Topic, offset int64) (
 		return b.Start, nil
 	}
 	return offset, nil
+}
+
+// grown refuses a log that was cut below the committed offset and has grown past it since.
+func (r *run) grown(ctx context.Context, topic broker.Topic, c broker.Committed) error {
+	if c.Epoch == 0 {
+		return nil
+	}
+	return r.retry(ctx, "compare the log with the one that was read", func() error {
+		end, ok, err := r.Cluster.EndOf(ctx, topic.Name, r.partition, c.Epoch)
+		if err != nil || !ok || end >= c.Offset {
+			return err
+		}
+		return &MismatchError{fmt.Sprintf("the committed offset %d of topic %s partition %d lies beyond %d, where the log that was read was cut; others stand there by now: the topic lost records that were processed. Run penstock reset, or use another --app",
+			c.Offset, topic.Name, r.partition, end)}
+	})
 }
 
 func (r *run) committed(ctx context.Context, topic broker.Topic) (c broker.Committed, err error) {
@@ -375,6 +395,9 @@ func (r *run) retry(ctx context.Context, what string, fn func() error) error {
 		}
 		if ctx.Err() != nil {
 			return ctx.Err()
+		}
+		if errors.As(err, new(*MismatchError)) {
+			return err
 		}
 		if broker.IsAuthorization(err) {
 			return &MismatchError{fmt.Sprintf("%s of partition %d: %v", what, r.partition, err)}

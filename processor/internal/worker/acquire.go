@@ -100,7 +100,7 @@ func (w *Worker) restored(ctx context.Context, m restored) error {
 	w.learn(o)
 	w.track(o)
 	for i := range w.cfg.Topology.Inputs {
-		w.session.Add(i, m.of.partition, o.task.Next(i))
+		w.session.Add(i, m.of.partition, o.task.Next(i), m.result.Epochs[i])
 	}
 	w.watched(o)
 	if w.cfg.Ready != nil {

@@ -103,7 +103,8 @@ func (w *Worker) offsets(touched []*owned) []broker.Offset {
 	var list []broker.Offset
 	for _, o := range touched {
 		for i, topic := range w.cfg.Session.Inputs {
-			list = append(list, broker.Offset{Topic: topic, Partition: o.task.Partition(), Offset: o.task.Next(i), Metadata: o.mark})
+			list = append(list, broker.Offset{Topic: topic, Partition: o.task.Partition(), Offset: o.task.Next(i),
+				Epoch: w.session.Epoch(i, o.task.Partition()), Metadata: o.mark})
 		}
 	}
 	return list
