@@ -8,7 +8,10 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/penstock/penstock/cmd/penstock/internal/doctor"
 )
@@ -57,4 +60,28 @@ func TestDoctorSaysWhatToDo(t *testing.T) {
 	c = start(t, "", "doctor", "--brokers=127.0.0.1:1", "--state-dir", dir)
 	c.end(t, exitFailure)
 	require.Contains(t, c.stdout.String(), "nobody listens at 127.0.0.1:1")
+}
+
+// Brokers that have just started have no coordinator for a moment: no finding.
+func TestDoctorWaitsForACoordinator(t *testing.T) {
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "transactions", "session-updates"))
+	require.NoError(t, err)
+	t.Cleanup(cluster.Close)
+	asked := 0
+	cluster.ControlKey(int16(kmsg.FindCoordinator), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		cluster.KeepControl()
+		if asked++; asked > 4 {
+			return nil, nil, false
+		}
+		req := r.(*kmsg.FindCoordinatorRequest)
+		resp := req.ResponseKind().(*kmsg.FindCoordinatorResponse)
+		for _, key := range req.CoordinatorKeys {
+			c := kmsg.NewFindCoordinatorResponseCoordinator()
+			c.Key, c.NodeID, c.Port, c.ErrorCode = key, -1, -1, kerr.CoordinatorNotAvailable.Code
+			resp.Coordinators = append(resp.Coordinators, c)
+		}
+		return resp, nil, true
+	})
+	start(t, "", "doctor", "--brokers="+cluster.ListenAddrs()[0], "--state-dir", t.TempDir()).end(t, 0)
+	require.Greater(t, asked, 4)
 }

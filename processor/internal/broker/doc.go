@@ -46,7 +46,7 @@ func (c Config) opts(more ...kgo.Opt) []kgo.Opt {
 		o = append(o, kgo.WithHooks(c.Traffic))
 	}
 	if c.Logger != nil {
-		o = append(o, kgo.WithLogger(&clientLogger{c.Logger}))
+		o = append(o, kgo.WithLogger(&clientLogger{c.Logger}), kgo.WithHooks(&quotas{log: c.Logger}))
 	}
 	switch {
 	case c.Dial != nil:

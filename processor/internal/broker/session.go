@@ -36,7 +36,7 @@ type Session struct {
 	inputs  map[string]int
 	stable  map[place]int64
 	epochs  map[place]Epoch // of the last record
-	v2      bool // transaction.version >= 2
+	v2      bool            // transaction.version >= 2
 
 	failed atomic.Pointer[error] // first produce that failed
 	ending atomic.Bool           // the last transaction's end was asked for, and nothing of the next one is written

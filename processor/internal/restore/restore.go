@@ -62,7 +62,7 @@ type Result struct {
 	Identity task.Identity
 	Position task.Position
 	Epochs   []broker.Epoch // by input: of the offset where it goes on
-	Restored int64 // changelog records read
+	Restored int64          // changelog records read
 }
 
 // Task takes over one partition. It returns a *MismatchError, an error of the store, or ctx's; it retries all else.

@@ -170,7 +170,11 @@ func (m *Monitor) unready(s *Status) []string {
 		why = append(why, text)
 	}
 	if !m.joined {
-		return append(why, "joining the group")
+		text := "joining the group"
+		if s.Reachable && s.Error != "" { // which may be the reason already
+			text += ", and the brokers did not answer: " + s.Error
+		}
+		return append(why, text)
 	}
 	restoring, remaining := 0, int64(0)
 	var held []string

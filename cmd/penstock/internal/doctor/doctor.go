@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/penstock/penstock/cmd/penstock/internal/kafka"
@@ -93,6 +94,22 @@ func (d *doctor) add(level Level, what, found, do string) {
 	d.checks = append(d.checks, Check{level, what, found, do})
 }
 
+// coordinators waits until the groups' coordinators are there: brokers that have just started make them on demand, and an
+// answer of theirs that there is none says nothing. What else is wrong, the checks that follow find.
+func (d *doctor) coordinators(ctx context.Context) {
+	for {
+		found := d.adm.FindGroupCoordinators(ctx, d.groups()...)
+		if err := found.Error(); err == nil || !kerr.IsRetriable(err) {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(heldEvery):
+		}
+	}
+}
+
 func (d *doctor) brokers(ctx context.Context, took time.Duration) {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
@@ -104,6 +121,7 @@ func (d *doctor) brokers(ctx context.Context, took time.Duration) {
 	for _, b := range m.Brokers {
 		d.brokerIDs = append(d.brokerIDs, b.NodeID)
 	}
+	d.coordinators(ctx)
 	d.add(OK, "brokers", fmt.Sprintf("%d brokers of cluster %s answer after %v", len(m.Brokers), m.Cluster, took.Round(time.Millisecond)), "")
 	if len(m.Brokers) < 3 {
 		d.add(Warn, "replication", fmt.Sprintf("%d brokers: topics cannot have 3 replicas", len(m.Brokers)), "for data that must survive a broker, run at least 3")
