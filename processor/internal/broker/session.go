@@ -132,6 +132,15 @@ func (s *Session) Close() {
 	s.cut()
 }
 
+// Cut ends whatever the session is at, Produce too, which waits for room among the records on their way; it is spoiled then. It may be
+// called by any goroutine.
+func (s *Session) Cut() {
+	s.note(errCut)
+	s.cut()
+}
+
+var errCut = errors.New("the session was cut")
+
 // away is told by the client of brokers that go away. Between a transaction's end and the next one's first record, that is the
 // session's end, before the client gets to trying again: had the end not reached every partition, which settle finds out,
 // the next transaction would decide on the records of this one.

@@ -78,6 +78,7 @@ type Worker struct {
 	inbox     inbox
 	held      atomic.Int32
 	session   *broker.Session
+	current   atomic.Pointer[broker.Session] // the same, for who cuts it
 	tasks     map[int32]*owned
 	arena     task.Arena
 	placement *broker.Placement
@@ -151,6 +152,10 @@ func (w *Worker) openSession(ctx context.Context, cfg broker.SessionConfig) erro
 		return err
 	}
 	w.session = s
+	w.current.Store(s)
+	if ctx.Err() != nil {
+		s.Cut()
+	}
 	s.SetAhead(broker.Ahead{Keys: task.WarmKeys, Fn: w.warm})
 	return nil
 }
@@ -160,6 +165,7 @@ func (w *Worker) openSession(ctx context.Context, cfg broker.SessionConfig) erro
 func (w *Worker) Run(ctx context.Context) error {
 	defer w.Close()
 	defer w.cfg.Monitor.Ended(w.cfg.Name)
+	defer context.AfterFunc(ctx, func() { w.current.Load().Cut() })()
 	for {
 		err := w.turn(ctx)
 		if ctx.Err() != nil {
