@@ -17,7 +17,7 @@ func TestImportsPointOneWay(t *testing.T) {
 		admin  = "github.com/twmb/franz-go/pkg/kadm"
 		pebble = "github.com/cockroachdb/pebble/v2"
 
-		avro     = "github.com/hamba/avro/v2"
+		avro     = "github.com/twmb/avro"
 		protobuf = "google.golang.org/protobuf/proto"
 		registry = "github.com/twmb/franz-go/pkg/sr"
 	)

@@ -1,12 +1,15 @@
 package avro_test
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"math"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
@@ -78,7 +81,29 @@ func TestALengthThatIsNotThereIsRefused(t *testing.T) {
 	}
 	deep := append([]byte{}, strings.Repeat("\x02", 1_000_000)...)
 	_, err := avro.Must(avro.New[any](`{"type":"record","name":"R","fields":[{"name":"r","type":["null","R"]}]}`)).Decode(deep)
-	require.ErrorContains(t, err, "nested deeper")
+	require.ErrorContains(t, err, "recursion limit")
+}
+
+// Items without bytes cost nothing either, however many there are said to be; what is no value of its type is refused.
+func TestBytesThatAreNoValueAreRefused(t *testing.T) {
+	for name, c := range map[string]struct {
+		schema string
+		raw    []byte
+	}{
+		"too many nulls":       {`{"type":"array","items":"null"}`, append(binary.AppendVarint(nil, 1<<28), 0)},
+		"in several blocks":    {`{"type":"array","items":"null"}`, append(bytes.Repeat(binary.AppendVarint(nil, 1<<20), 1000), 0)},
+		"int":                  {`"int"`, binary.AppendVarint(nil, math.MaxInt32+1)},
+		"branch":               {`["null","string"]`, []byte{6}},
+		"symbol":               {`{"type":"enum","name":"E","symbols":["A"]}`, []byte{2}},
+		"nothing":              {`"long"`, nil},
+		"bytes that follow":    {`"long"`, []byte{2, 2}},
+		"a varint without end": {`"long"`, bytes.Repeat([]byte{0xff}, 11)},
+	} {
+		began := time.Now()
+		v, err := avro.Must(avro.New[any](c.schema)).Decode(c.raw)
+		assert.Equal(t, avro.Reason, codec.Reason(err), "%s: %v", name, v)
+		require.Less(t, time.Since(began), time.Second, name)
+	}
 }
 
 func TestAnOlderSchemaIsResolved(t *testing.T) {
