@@ -58,6 +58,11 @@ func (b *Batch) add(kind OpKind, key, value []byte) {
 	b.buf = append(append(b.buf, key...), value...)
 }
 
+// Grow makes room for more operations, and for the bytes of their keys and values.
+func (b *Batch) Grow(ops, bytes int) {
+	b.ops, b.buf = slices.Grow(b.ops, ops), slices.Grow(b.buf, bytes)
+}
+
 // Len is the number of operations.
 func (b *Batch) Len() int { return len(b.ops) }
 
