@@ -123,14 +123,18 @@ type Membership struct {
 	MemberID   string
 	Generation int32
 	InstanceID string
+	alone      bool
 }
+
+// Alone is for the offsets of a group that has no members: of a producer whose transactional id is the only fence.
+func Alone(group string) Membership { return Membership{Group: group, Generation: -1, alone: true} }
 
 // ErrNoMember says that there is no membership to commit under. The broker takes a commit without one unfenced, so none
 // is ever sent (R2).
 var ErrNoMember = errors.New("not a member of the group")
 
 func (m Membership) check() error {
-	if m.MemberID == "" || m.Generation < 0 {
+	if !m.alone && (m.MemberID == "" || m.Generation < 0) {
 		return ErrNoMember
 	}
 	return nil

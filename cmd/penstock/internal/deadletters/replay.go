@@ -4,15 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/kmsg"
-	"github.com/twmb/franz-go/pkg/kversion"
 
 	"github.com/penstock/penstock/cmd/penstock/internal/kafka"
+	"github.com/penstock/penstock/processor/engine"
 )
 
 // Replay is what to send again.
@@ -38,6 +39,8 @@ type Result struct {
 const (
 	batchLetters       = 500
 	transactionTimeout = 30 * time.Second
+	// unstableFor is how long another replay's transaction may be open: brokers look for those that timed out every 10 s.
+	unstableFor = transactionTimeout + 12*time.Second
 )
 
 // Group names the group whose offsets hold the progress, and the transactional id: a second replay at the same time shuts
@@ -52,10 +55,12 @@ func (r Replay) Run(ctx context.Context) (Result, error) {
 	if err != nil {
 		return s.result, err
 	}
-	if err := s.open(ctx); err != nil {
-		return s.result, err
+	if !r.DryRun {
+		if err := s.open(ctx, starts, ends); err != nil {
+			return s.result, err
+		}
+		defer s.out.Close()
 	}
-	defer s.cl.Close()
 	if err := s.load(ctx, ends); err != nil {
 		return s.result, err
 	}
@@ -73,8 +78,7 @@ func (r Replay) Run(ctx context.Context) (Result, error) {
 
 type sender struct {
 	Replay
-	cl       *kgo.Client
-	v2       bool
+	out      *engine.Transactor // nil in a dry run
 	progress map[int32]*progress
 	batch    []*Letter
 	taken    int
@@ -82,56 +86,31 @@ type sender struct {
 	err      error
 }
 
-// open asks for the producer id first: it ends what a dead replay left open (and fences a living one).
-func (s *sender) open(ctx context.Context) error {
-	if s.DryRun {
-		cl, err := s.Connection.Client(ctx)
-		s.cl = cl
+// open takes the transactional id over first: it ends what a dead replay left open (and fences a living one).
+func (s *sender) open(ctx context.Context, starts, ends kafka.Ends) error {
+	var cfg engine.Config
+	if err := s.Connection.Configure(&cfg); err != nil {
 		return err
 	}
-	plain, err := s.Connection.Client(ctx)
+	sources := map[string]bool{}
+	err := s.Connection.ReadAll(ctx, Topic(s.App), starts, ends, func(rec *kgo.Record) { sources[read(rec).Source.Topic] = true })
 	if err != nil {
 		return err
 	}
-	defer plain.Close()
-	if s.v2, err = transactionV2(ctx, plain); err != nil {
-		return err
-	}
-	opts := []kgo.Opt{kgo.TransactionalID(Group(s.App)), kgo.TransactionTimeout(transactionTimeout), kgo.RecordPartitioner(kgo.ManualPartitioner())}
-	if !s.v2 {
-		versions := kversion.Stable()
-		versions.SetMaxKeyVersion(28, 4) // TxnOffsetCommit before KIP-890
-		opts = append(opts, kgo.MaxVersions(versions))
-	}
-	if s.cl, err = s.Connection.Client(ctx, opts...); err != nil {
-		return err
-	}
-	if _, _, err = s.cl.ProducerID(ctx); err != nil {
-		s.cl.Close()
-		return fmt.Errorf("producer id of %s: %w", Group(s.App), err)
-	}
-	return nil
-}
-
-func transactionV2(ctx context.Context, cl *kgo.Client) (bool, error) {
-	req := kmsg.NewPtrApiVersionsRequest()
-	req.ClientSoftwareName, req.ClientSoftwareVersion = "penstock", "1"
-	resp, err := req.RequestWith(ctx, cl)
-	if err != nil {
-		return false, err
-	}
-	for _, f := range resp.FinalizedFeatures {
-		if f.Name == "transaction.version" {
-			return f.MaxVersionLevel >= 2, nil
-		}
-	}
-	return false, nil
+	id := Group(s.App)
+	s.out, err = engine.NewTransactor(ctx, cfg, engine.TransactorConfig{ID: id, Group: id, Topics: slices.Collect(maps.Keys(sources)), Timeout: transactionTimeout})
+	return err
 }
 
 // load reads the progress, once it is stable.
 func (s *sender) load(ctx context.Context, ends kafka.Ends) error {
-	adm := kadm.NewClient(s.cl)
-	for {
+	cl, err := s.Connection.Client(ctx)
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	adm := kadm.NewClient(cl)
+	for began := time.Now(); ; {
 		listed, err := adm.FetchOffsetsForTopics(kadm.RequireStable(ctx), Group(s.App), Topic(s.App))
 		if errors.Is(err, kerr.GroupIDNotFound) {
 			listed, err = nil, nil
@@ -139,7 +118,7 @@ func (s *sender) load(ctx context.Context, ends kafka.Ends) error {
 		if err == nil {
 			err = listed.Error()
 		}
-		if errors.Is(err, kerr.UnstableOffsetCommit) {
+		if errors.Is(err, kerr.UnstableOffsetCommit) && time.Since(began) < unstableFor {
 			select {
 			case <-ctx.Done():
 				return ctx.Err()
@@ -202,81 +181,27 @@ func (s *sender) flush(ctx context.Context) error {
 }
 
 // advance moves the progress over the batch and returns it as offsets to commit.
-func (s *sender) advance() (map[int32]kmsg.TxnOffsetCommitRequestTopicPartition, error) {
-	offsets := map[int32]kmsg.TxnOffsetCommitRequestTopicPartition{}
+func (s *sender) advance() (kadm.Offsets, error) {
+	moved := map[int32]*progress{}
 	for _, l := range s.batch {
-		s.progress[l.Partition].done(l.Offset)
-		offsets[l.Partition] = kmsg.TxnOffsetCommitRequestTopicPartition{}
+		moved[l.Partition] = s.progress[l.Partition]
+		moved[l.Partition].done(l.Offset)
 	}
-	for p := range offsets {
-		text, err := s.progress[p].encode()
+	offsets := kadm.Offsets{}
+	for partition, p := range moved {
+		text, err := p.encode()
 		if err != nil {
 			return nil, err
 		}
-		o := kmsg.NewTxnOffsetCommitRequestTopicPartition()
-		o.Partition, o.Offset, o.Metadata = p, s.progress[p].next, &text
-		offsets[p] = o
+		offsets.Add(kadm.Offset{Topic: Topic(s.App), Partition: partition, At: p.next, LeaderEpoch: -1, Metadata: text})
 	}
 	return offsets, nil
 }
 
-func (s *sender) send(ctx context.Context, offsets map[int32]kmsg.TxnOffsetCommitRequestTopicPartition) error {
-	if err := s.cl.BeginTransaction(); err != nil {
-		return err
-	}
+func (s *sender) send(ctx context.Context, offsets kadm.Offsets) error {
 	var records []*kgo.Record
 	for _, l := range s.batch {
 		records = append(records, l.original())
 	}
-	err := s.cl.ProduceSync(ctx, records...).FirstErr()
-	if err == nil {
-		err = s.commitOffsets(ctx, offsets)
-	}
-	if err != nil {
-		return errors.Join(err, s.cl.EndTransaction(context.WithoutCancel(ctx), kgo.TryAbort))
-	}
-	return s.cl.EndTransaction(ctx, kgo.TryCommit)
-}
-
-func (s *sender) commitOffsets(ctx context.Context, offsets map[int32]kmsg.TxnOffsetCommitRequestTopicPartition) error {
-	id, epoch, err := s.cl.ProducerID(ctx)
-	if err != nil {
-		return err
-	}
-	group := Group(s.App)
-	if !s.v2 {
-		add := kmsg.NewPtrAddOffsetsToTxnRequest()
-		add.TransactionalID, add.ProducerID, add.ProducerEpoch, add.Group = group, id, epoch, group
-		resp, err := add.RequestWith(ctx, s.cl)
-		if err == nil {
-			err = kerr.ErrorForCode(resp.ErrorCode)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	described, err := kadm.NewClient(s.cl).ListTopics(ctx, Topic(s.App))
-	if err != nil {
-		return err
-	}
-	req := kmsg.NewPtrTxnOffsetCommitRequest()
-	req.TransactionalID, req.ProducerID, req.ProducerEpoch, req.Group = group, id, epoch, group
-	t := kmsg.NewTxnOffsetCommitRequestTopic()
-	t.Topic, t.TopicID = Topic(s.App), described[Topic(s.App)].ID
-	for _, o := range offsets {
-		t.Partitions = append(t.Partitions, o)
-	}
-	req.Topics = append(req.Topics, t)
-	resp, err := req.RequestWith(ctx, s.cl)
-	if err != nil {
-		return err
-	}
-	for _, t := range resp.Topics {
-		for _, p := range t.Partitions {
-			if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
-				return fmt.Errorf("commit the progress in partition %d: %w", p.Partition, err)
-			}
-		}
-	}
-	return nil
+	return s.out.Do(ctx, records, offsets)
 }
