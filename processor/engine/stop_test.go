@@ -1,45 +1,43 @@
 package engine_test
 
 import (
-	"context"
+	"math/rand/v2"
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/stretchr/testify/require"
-	"github.com/twmb/franz-go/pkg/kmsg"
-
-	"github.com/penstock/penstock/processor/engine"
 )
 
-// A stop is bounded when the brokers take no records any more, by a quota say, and the client's buffer is full: what waits for
-// room in it is let go.
-func TestAStopIsBoundedWhileNothingIsTaken(t *testing.T) {
+// Section 6, F21: an engine stops in time though the brokers vanished in mid-commit and its time-outs are long.
+func TestStopsInTimeWithoutBrokers(t *testing.T) {
+	for _, kind := range []string{"before Produce", "after TxnOffsetCommit", "before EndTxn", "before LeaveGroup", "step read-back"} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.send(300)
+			cfg := w.lifeConfig()
+			cfg.SessionTimeout = time.Minute
+			disk, _ := w.lead(w.begin(window(), cfg, "a", nil, point{"step kept", 3}, rand.New(rand.NewPCG(1, 1))))
+			l := w.begin(window(), cfg, "a", disk.CrashClone(vfs.CrashCloneCfg{}), point{kind, 1}, rand.New(rand.NewPCG(1, 1)))
+			_, crashed := w.lead(l)
+			require.True(t, crashed, "the brokers did not vanish")
+		})
+	}
+}
+
+// Section 6: an engine stops in time while the group waits for a member that died, for a minute.
+func TestStopsWhileTheGroupWaits(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.send(60000) // more effects than the buffer takes
-	held := make(chan struct{}, 1)
-	release := make(chan struct{})
-	t.Cleanup(func() { close(release) })
-	w.cluster.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
-		w.cluster.KeepControl()
-		w.cluster.SleepControl(func() {
-			select {
-			case held <- struct{}{}:
-			default:
-			}
-			<-release
-		})
-		return nil, nil, false
-	})
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	cfg := w.config(t.TempDir())
-	cfg.Workers, cfg.CommitInterval, cfg.SessionTimeout = 1, 20*time.Second, 60*time.Second
-	go func() { done <- engine.Run(ctx, window(), cfg) }()
-	<-held
-	time.Sleep(time.Second) // the rest of the buffer fills
-	began := time.Now()
-	cancel()
-	require.NoError(t, <-done)
-	require.Less(t, time.Since(began), 10*time.Second)
+	w.send(300)
+	cfg := w.lifeConfig()
+	cfg.SessionTimeout = time.Minute
+	rng := rand.New(rand.NewPCG(1, 1))
+	_, crashed := w.lead(w.begin(window(), cfg, "a", nil, point{"step kept", 3}, rng))
+	require.True(t, crashed)
+	b := w.begin(window(), cfg, "b", nil, point{}, rng)
+	require.Eventually(t, func() bool { return b.passed("after JoinGroup") > 0 }, 20*time.Second, time.Millisecond)
+	b.stop()
+	require.Zero(t, b.passed("after SyncGroup"), "the group did not wait")
 }
