@@ -40,6 +40,14 @@ type Fetched struct {
 	Bounds  Bounds
 }
 
+// Bytes is the size of the records' keys and values.
+func (f *Fetched) Bytes() (n int) {
+	for _, r := range f.Records {
+		n += len(r.Key) + len(r.Value)
+	}
+	return n
+}
+
 // Header returns a record's last header of that key.
 func Header(r *kgo.Record, key string) (value string, ok bool) {
 	for _, h := range r.Headers {

@@ -14,7 +14,6 @@ import (
 	"github.com/penstock/penstock/processor/internal/telemetry"
 	"github.com/penstock/penstock/processor/internal/topology"
 	"github.com/penstock/penstock/statestore"
-	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 // Config is what the tasks of one application share.
@@ -336,7 +335,7 @@ func (r *run) read(ctx context.Context, state int, at *task.Position, start, tar
 			continue
 		}
 		progress = time.Now()
-		grow(&batch, len(prefix), f.Records)
+		batch.Grow(len(f.Records)+1, f.Bytes()+len(prefix)*len(f.Records))
 		for _, rec := range f.Records {
 			if format, ok := broker.Header(rec, topology.HeaderFormat); ok && format != "1" {
 				return &MismatchError{fmt.Sprintf("changelog %s partition %d offset %d has format %q, this program knows 1: use the program that wrote it, or a newer one",
@@ -360,15 +359,6 @@ func (r *run) read(ctx context.Context, state int, at *task.Position, start, tar
 		}
 	}
 	return nil
-}
-
-// grow makes room for records whose keys get a prefix.
-func grow(batch *statestore.Batch, prefix int, records []*kgo.Record) {
-	n := 0
-	for _, rec := range records {
-		n += prefix + len(rec.Key) + len(rec.Value)
-	}
-	batch.Grow(len(records)+1, n)
 }
 
 // apply writes a batch and the position it leads to, once it is large enough or the last. Its time stays that of the state
