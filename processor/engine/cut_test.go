@@ -1,7 +1,6 @@
 package engine_test
 
 import (
-	"context"
 	"log/slog"
 	"testing"
 	"time"
@@ -70,15 +69,7 @@ func TestALogThatWasCutAndHasGrownIsRefused(t *testing.T) {
 			w := newWorld(t)
 			dir := t.TempDir()
 			w.send(400)
-			var stop func()
-			done := make(chan error, 1)
-			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-			defer cancel()
-			if running {
-				go func() { done <- engine.Run(ctx, window(), w.config(dir)) }()
-			} else {
-				stop = w.start(w.config(dir))
-			}
+			stop := w.start(w.config(dir))
 			w.updates()
 			if !running {
 				stop()
@@ -92,11 +83,11 @@ func TestALogThatWasCutAndHasGrownIsRefused(t *testing.T) {
 					require.NoError(t, w.cluster.MoveTopicPartition(input, p, 0))
 				}
 			} else {
-				go func() { done <- engine.Run(ctx, window(), w.config(dir)) }()
+				w.start(w.config(dir))
 			}
-			err := <-done
+			require.Eventually(t, func() bool { return w.err() != nil }, 30*time.Second, 10*time.Millisecond)
 			for _, s := range []string{"the committed offset", input, "lies beyond 10, where the log that was read was cut", "the topic lost records that were processed", "reset"} {
-				require.ErrorContains(t, err, s)
+				require.ErrorContains(t, w.err(), s)
 			}
 		})
 	}

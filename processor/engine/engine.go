@@ -208,7 +208,7 @@ func (e *engine) process(ctx context.Context, cluster *broker.Cluster, ts topics
 			Inputs: ts.inputs, Changelogs: ts.changelogs, Store: store, FromEnd: e.cfg.From == FromEnd, Internal: e.topo.Internal,
 			Logger: e.cfg.Logger, Membership: membership, ReadBytes: e.cfg.readBytes, BatchRecords: int(e.cfg.readBytes / 64)},
 		Session: broker.SessionConfig{TransactionTimeout: e.cfg.TransactionTimeout, Inputs: ts.inputs, Group: e.topo.ID, Writes: e.topo.Writes(),
-			Direct: append([]broker.Topic{ts.deadLetters}, ts.changelogs...), Linger: linger, BatchBytes: ts.batchBytes},
+			Direct: append([]broker.Topic{ts.deadLetters}, ts.changelogs...), BatchBytes: ts.batchBytes},
 	}
 	if n := len(wcfg.Restore.MarkFor(1)); n > markBytes {
 		return fmt.Errorf("application %s has too many or too long names of states and inputs: the mark in its offsets would have %d bytes, and brokers take %d", e.topo.ID, n, markBytes)
@@ -273,9 +273,6 @@ func (e *engine) process(ctx context.Context, cluster *broker.Cluster, ts topics
 
 // markBytes bounds the metadata of an offset, as brokers do by default (offset.metadata.max.bytes): some 50 states.
 const markBytes = 4096
-
-// linger is how long a record waits for others of its batch. A commit's flush ends the wait.
-const linger = 5 * time.Millisecond
 
 // openWorkers makes the workers and asks for the producer ids of all of them, and of those that ran here before, which
 // ends dead transactions before the group is joined (R13).

@@ -1,14 +1,11 @@
 package engine_test
 
 import (
-	"context"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kmsg"
-
-	"github.com/penstock/penstock/processor/engine"
 )
 
 // A stop is bounded when the brokers take no records any more, by a quota say, and the client's buffer is full: what waits for
@@ -31,15 +28,12 @@ func TestAStopIsBoundedWhileNothingIsTaken(t *testing.T) {
 		})
 		return nil, nil, false
 	})
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
 	cfg := w.config(t.TempDir())
 	cfg.Workers, cfg.CommitInterval, cfg.SessionTimeout = 1, 20*time.Second, 60*time.Second
-	go func() { done <- engine.Run(ctx, window(), cfg) }()
+	stop := w.start(cfg)
 	<-held
 	time.Sleep(time.Second) // the rest of the buffer fills
 	began := time.Now()
-	cancel()
-	require.NoError(t, <-done)
+	stop()
 	require.Less(t, time.Since(began), 10*time.Second)
 }

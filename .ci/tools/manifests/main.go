@@ -120,10 +120,7 @@ func (o *objects) check() error {
 		}
 	}
 	pod := o.set.Spec.Template
-	selects := func(s *meta.LabelSelector) bool {
-		selector, err := meta.LabelSelectorAsSelector(s)
-		return err == nil && !selector.Empty() && selector.Matches(labels.Set(pod.Labels))
-	}
+	selects := func(s *meta.LabelSelector) bool { return matches(s, pod) }
 	bad(o.set.Name == "", "no StatefulSet")
 	bad(!selects(o.set.Spec.Selector), "the StatefulSet does not select its own pods")
 	bad(o.set.Spec.ServiceName != o.service.Name, "the StatefulSet's service is %q, not %q", o.set.Spec.ServiceName, o.service.Name)
@@ -151,8 +148,7 @@ func (o *objects) check() error {
 		}
 	}
 	for _, d := range o.copies {
-		selector, err := meta.LabelSelectorAsSelector(d.Spec.Selector)
-		bad(err != nil || selector.Empty() || !selector.Matches(labels.Set(d.Spec.Template.Labels)), "the Deployment %s does not select its own pods", d.Name)
+		bad(!matches(d.Spec.Selector, d.Spec.Template), "the Deployment %s does not select its own pods", d.Name)
 		bad(selects(d.Spec.Selector), "the Deployment %s selects the StatefulSet's pods", d.Name)
 		own, err := meta.LabelSelectorAsSelector(o.set.Spec.Selector)
 		bad(err != nil || own.Matches(labels.Set(d.Spec.Template.Labels)), "the StatefulSet selects the pods of the Deployment %s", d.Name)
@@ -164,25 +160,23 @@ func (o *objects) check() error {
 
 // selectsOne says whether a selector takes the pods of the StatefulSet or of a Deployment, and no others.
 func (o *objects) selectsOne(s *meta.LabelSelector) bool {
-	selector, err := meta.LabelSelectorAsSelector(s)
-	if err != nil || selector.Empty() {
-		return false
+	pods := []core.PodTemplateSpec{o.set.Spec.Template}
+	for _, d := range o.copies {
+		pods = append(pods, d.Spec.Template)
 	}
 	n := 0
-	for _, pod := range append([]core.PodTemplateSpec{o.set.Spec.Template}, templates(o.copies)...) {
-		if selector.Matches(labels.Set(pod.Labels)) {
+	for _, pod := range pods {
+		if matches(s, pod) {
 			n++
 		}
 	}
 	return n == 1
 }
 
-func templates(all []apps.Deployment) []core.PodTemplateSpec {
-	pods := make([]core.PodTemplateSpec, len(all))
-	for i, d := range all {
-		pods[i] = d.Spec.Template
-	}
-	return pods
+// matches says whether a selector that is not empty takes a pod.
+func matches(s *meta.LabelSelector, pod core.PodTemplateSpec) bool {
+	selector, err := meta.LabelSelectorAsSelector(s)
+	return err == nil && !selector.Empty() && selector.Matches(labels.Set(pod.Labels))
 }
 
 // checkPod holds a pod's containers against its volumes, those of its claims among them, and its ports.

@@ -19,11 +19,10 @@ type SessionConfig struct {
 	TransactionalID    string // empty: no transactions, an idempotent producer
 	TransactionTimeout time.Duration
 	Inputs             []Topic
-	Direct             []Topic  // topics whose records name their partition: changelogs, dead letters
-	Group              string   // whose offsets its transactions commit; empty: what became of the last one is not looked at
-	Writes             []string // all topics that they write to
-	Doubt              bool     // the last transaction of this id may not have ended everywhere, as far as a predecessor knows
-	Linger             time.Duration
+	Direct             []Topic                  // topics whose records name their partition: changelogs, dead letters
+	Group              string                   // whose offsets its transactions commit; empty: what became of the last one is not looked at
+	Writes             []string                 // all topics that they write to
+	Doubt              bool                     // the last transaction of this id may not have ended everywhere, as far as a predecessor knows
 	BatchBytes         func(topic string) int32 // bound of a batch, by topic
 }
 
@@ -53,6 +52,9 @@ type Session struct {
 // fetchMaxBytes bounds what a session fetches ahead, as it lies on the broker; in memory a small record takes several
 // times its size.
 const fetchMaxBytes = 512 << 10
+
+// linger is how long a record waits for others of its batch. A commit's flush ends the wait.
+const linger = 5 * time.Millisecond
 
 // maxBufferedRecords bounds the records on their way to the broker; Produce waits for room.
 const maxBufferedRecords = 1 << 15
@@ -85,7 +87,7 @@ func (c *Cluster) NewSession(ctx context.Context, cfg SessionConfig) (*Session, 
 		kgo.FetchMaxWait(500*time.Millisecond),
 		kgo.FetchMaxBytes(fetchMaxBytes),
 		kgo.FetchMaxPartitionBytes(fetchMaxBytes/2),
-		kgo.ProducerLinger(cfg.Linger),
+		kgo.ProducerLinger(linger),
 		kgo.MaxBufferedRecords(maxBufferedRecords),
 		kgo.RecordPartitioner(&partitioner{direct, byKey}),
 	)
@@ -134,8 +136,10 @@ func (s *Session) Close() {
 
 // Cut ends whatever the session is at, Produce too, which waits for room among the records on their way; it is spoiled then. It may be
 // called by any goroutine.
-func (s *Session) Cut() {
-	s.note(errCut)
+func (s *Session) Cut() { s.end(errCut) }
+
+func (s *Session) end(why error) {
+	s.note(why)
 	s.cut()
 }
 
@@ -158,8 +162,7 @@ func (a *away) OnBrokerWrite(_ kgo.BrokerMetadata, _ int16, _ int, _, _ time.Dur
 
 func (a *away) failed(err error) {
 	if err != nil && !errors.Is(err, context.Canceled) && a.s.ending.Load() { // which a read is when its partition is taken away
-		a.s.note(fmt.Errorf("a broker went away while a transaction ended: %w", err))
-		a.s.cut()
+		a.s.end(fmt.Errorf("a broker went away while a transaction ended: %w", err))
 	}
 }
 

@@ -2,7 +2,6 @@ package broker
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -29,28 +28,18 @@ type TransactorConfig struct {
 	Timeout time.Duration // after which brokers abort a transaction
 }
 
-// toolLinger is how long a record waits for others of its batch.
-const toolLinger = 5 * time.Millisecond
-
-// NewTransactor takes the id over: it ends what a predecessor left open, and says the end of its last
-// transaction again where brokers may have lost a part of it. Offsets that are read from here on are those of an owner.
-func (c *Cluster) NewTransactor(ctx context.Context, t TransactorConfig) (_ *Transactor, err error) {
-	x := &Transactor{cluster: c, group: t.Group, known: map[string]Topic{}}
-	sc := SessionConfig{TransactionalID: t.ID, TransactionTimeout: t.Timeout, Group: t.Group, Writes: t.Topics, Linger: toolLinger, Doubt: true}
+// NewTransactor takes the id over: it ends what a predecessor left open, and says the end of its last transaction again
+// where brokers may have lost a part of it. Offsets that are read from here on are those of an owner.
+func (c *Cluster) NewTransactor(ctx context.Context, t TransactorConfig) (*Transactor, error) {
+	sc := SessionConfig{TransactionalID: t.ID, TransactionTimeout: t.Timeout, Group: t.Group, Writes: t.Topics, Doubt: true}
 	for _, name := range t.Topics {
-		topic, err := x.topic(ctx, name)
-		if errors.Is(err, ErrNoTopic) {
-			continue // nothing is open in it, and a write to it fails
-		}
-		if err != nil {
-			return nil, err
-		}
-		sc.Direct = append(sc.Direct, topic)
+		sc.Direct = append(sc.Direct, Topic{Name: name})
 	}
-	if x.session, err = c.NewSession(ctx, sc); err != nil {
+	s, err := c.NewSession(ctx, sc)
+	if err != nil {
 		return nil, err
 	}
-	return x, nil
+	return &Transactor{cluster: c, session: s, group: t.Group, known: map[string]Topic{}}, nil
 }
 
 // Do writes records, each to its partition, and offsets of the group, all or nothing. At least one record is needed. After an error the

@@ -154,14 +154,17 @@ func (r *run) grown(ctx context.Context, topic broker.Topic, c broker.Committed)
 	if c.Epoch == 0 {
 		return nil
 	}
-	return r.retry(ctx, "compare the log with the one that was read", func() error {
-		end, ok, err := r.Cluster.EndOf(ctx, topic.Name, r.partition, c.Epoch)
-		if err != nil || !ok || end >= c.Offset {
-			return err
-		}
-		return &MismatchError{fmt.Sprintf("the committed offset %d of topic %s partition %d lies beyond %d, where the log that was read was cut; others stand there by now: the topic lost records that were processed. Run penstock reset, or use another --app",
-			c.Offset, topic.Name, r.partition, end)}
+	var end int64
+	var known bool
+	err := r.retry(ctx, "compare the log with the one that was read", func() (err error) {
+		end, known, err = r.Cluster.EndOf(ctx, topic.Name, r.partition, c.Epoch)
+		return err
 	})
+	if err != nil || !known || end >= c.Offset {
+		return err
+	}
+	return &MismatchError{fmt.Sprintf("the committed offset %d of topic %s partition %d lies beyond %d, where the log that was read was cut; others stand there by now: the topic lost records that were processed. Run penstock reset, or use another --app",
+		c.Offset, topic.Name, r.partition, end)}
 }
 
 func (r *run) committed(ctx context.Context, topic broker.Topic) (c broker.Committed, err error) {
@@ -396,9 +399,6 @@ func (r *run) retry(ctx context.Context, what string, fn func() error) error {
 		}
 		if ctx.Err() != nil {
 			return ctx.Err()
-		}
-		if errors.As(err, new(*MismatchError)) {
-			return err
 		}
 		if broker.IsAuthorization(err) {
 			return &MismatchError{fmt.Sprintf("%s of partition %d: %v", what, r.partition, err)}
