@@ -2,6 +2,8 @@ package engine_test
 
 import (
 	"log/slog"
+	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -11,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/penstock/penstock/processor/engine"
+	"github.com/penstock/penstock/processor/session"
 )
 
 // R4: a broker that leaves out records which are there is caught: the transaction is dropped, the violation counted, and
@@ -105,6 +108,167 @@ func cutAt(req *kmsg.OffsetForLeaderEpochRequest, end int64) *kmsg.OffsetForLead
 			if p.LeaderEpoch < 0 {
 				po.ErrorCode = kerr.InvalidRequest.Code
 			}
+			to.Partitions = append(to.Partitions, po)
+		}
+		resp.Topics = append(resp.Topics, to)
+	}
+	return resp
+}
+
+// refused runs the window, which must end by itself, with an error that says this.
+func (w *world) refused(cfg engine.Config, says ...string) {
+	w.t.Helper()
+	w.failed.Store(nil)
+	w.start(cfg)
+	require.Eventually(w.t, func() bool { return w.err() != nil }, 30*time.Second, 10*time.Millisecond)
+	for _, s := range says {
+		require.ErrorContains(w.t, w.err(), s)
+	}
+}
+
+// R6: a changelog that was cut is refused by a host with local state and by one without.
+func TestACutChangelogIsRefused(t *testing.T) {
+	for name, kept := range map[string]bool{"with local state": true, "without": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			dir := t.TempDir()
+			w.send(400)
+			stop := w.start(w.config(dir))
+			w.updates()
+			stop()
+			w.cluster.ControlKey(int16(kmsg.ListOffsets), func(r kmsg.Request) (kmsg.Response, error, bool) {
+				w.cluster.KeepControl()
+				req := r.(*kmsg.ListOffsetsRequest)
+				for ti := range req.Topics {
+					for pi := range req.Topics[ti].Partitions {
+						if req.Topics[ti].Topic == changelogTopic {
+							req.Topics[ti].Partitions[pi].Timestamp = -2 // what is asked for is the start
+						}
+					}
+				}
+				return nil, nil, false
+			})
+			if !kept {
+				dir = t.TempDir()
+			}
+			w.refused(w.config(dir), "changelog", "the changelog lost records", "reset")
+		})
+	}
+}
+
+// R6: a changelog that is cut under a running process, and grows past the cut by what that writes, is no longer taken for
+// whole by anybody, until a reset.
+func TestAChangelogThatIsCutAndGrowsIsRefused(t *testing.T) {
+	w := newWorldOf(t, 1) // others would go on until the process ends
+	dir := t.TempDir()
+	w.send(400)
+	w.start(w.config(dir))
+	w.updates()
+	before := map[string][]string{}
+	for id, updates := range w.want {
+		before[id] = slices.Clone(updates)
+	}
+	topics, err := kadm.NewClient(w.client).ListTopics(t.Context(), changelogTopic)
+	require.NoError(t, err)
+	var cut atomic.Bool
+	cut.Store(true)
+	w.cluster.ControlKey(int16(kmsg.Produce), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		w.cluster.KeepControl()
+		req := r.(*kmsg.ProduceRequest)
+		if !cut.Load() || !slices.ContainsFunc(req.Topics, func(to kmsg.ProduceRequestTopic) bool { return to.TopicID == topics[changelogTopic].ID }) {
+			return nil, nil, false
+		}
+		return atStart(req), nil, true
+	})
+	w.send(100)
+	require.Eventually(t, func() bool { return w.err() != nil }, 30*time.Second, 10*time.Millisecond)
+	require.ErrorContains(t, w.err(), "but a record was written at 0: the topic lost records")
+	cut.Store(false)
+	for _, dir := range []string{dir, t.TempDir()} {
+		w.refused(w.config(dir), "but a record was written at 0: the topic lost records", "reset")
+	}
+	w.failed.Store(nil)
+	_, err = engine.Reset(t.Context(), session.Window(session.Config{ID: "app", Input: input, Output: output}), w.config(dir), engine.ResetPoint{})
+	require.NoError(t, err)
+	w.sent += 400 // whose updates stand there already
+	for id, updates := range w.want {
+		w.want[id] = append(before[id], updates...)
+	}
+	stop := w.start(w.config(dir))
+	require.Equal(t, w.want, w.updates())
+	stop()
+}
+
+// R6: committed offsets that went back, with their marks, are refused: state and offset no longer fit.
+func TestOffsetsThatWentBackAreRefused(t *testing.T) {
+	for name, kept := range map[string]bool{"with local state": true, "without": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			dir := t.TempDir()
+			w.send(400)
+			stop := w.start(w.config(dir))
+			w.updates()
+			stop()
+			adm := kadm.NewClient(w.client)
+			before, err := adm.FetchOffsets(t.Context(), "app")
+			require.NoError(t, err)
+			w.send(400)
+			stop = w.start(w.config(dir))
+			w.updates()
+			stop()
+			require.Eventually(t, func() bool { return adm.CommitAllOffsets(t.Context(), "app", before.Offsets()) == nil }, 20*time.Second, 100*time.Millisecond)
+			says := "local state of partition"
+			if !kept {
+				dir, says = t.TempDir(), "but the committed offsets know of none from"
+			}
+			w.refused(w.config(dir), says, "went back", "summed twice", "reset")
+		})
+	}
+}
+
+// At least once, a changelog may be ahead of the offsets, after a crash: that is no mismatch, then or under exactly-once later.
+func TestAtLeastOnceMayBeAheadOfItsOffsets(t *testing.T) {
+	w := newWorld(t)
+	dir := t.TempDir()
+	loose := w.config(dir)
+	loose.Guarantee = engine.AtLeastOnce
+	w.send(400)
+	stop := w.start(loose)
+	w.updates()
+	stop()
+	adm := kadm.NewClient(w.client)
+	before, err := adm.FetchOffsets(t.Context(), "app")
+	require.NoError(t, err)
+	w.send(100)
+	stop = w.start(loose)
+	w.updates()
+	stop()
+	require.Eventually(t, func() bool { return adm.CommitAllOffsets(t.Context(), "app", before.Offsets()) == nil }, 20*time.Second, 100*time.Millisecond)
+	w.sent += 100 // handled again
+	for i := range 4 { // each commits its marks; the last one believes what they say
+		cfg := w.config(t.TempDir())
+		if i == 0 {
+			cfg.Guarantee = engine.AtLeastOnce
+		}
+		stop = w.start(cfg)
+		w.updates()
+		w.send(50)
+		w.updates()
+		stop()
+	}
+}
+
+// atStart answers that what was produced stands at the start of each partition.
+func atStart(req *kmsg.ProduceRequest) *kmsg.ProduceResponse {
+	resp := req.ResponseKind().(*kmsg.ProduceResponse)
+	for _, t := range req.Topics {
+		to := kmsg.NewProduceResponseTopic()
+		to.Topic, to.TopicID = t.Topic, t.TopicID
+		for _, p := range t.Partitions {
+			po := kmsg.NewProduceResponseTopicPartition()
+			po.Partition = p.Partition
 			to.Partitions = append(to.Partitions, po)
 		}
 		resp.Topics = append(resp.Topics, to)

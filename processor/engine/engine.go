@@ -205,12 +205,12 @@ func (e *engine) process(ctx context.Context, cluster *broker.Cluster, ts topics
 		},
 		Logger: e.cfg.Logger, Counters: e.counters, Monitor: e.monitor, Tracer: tracing.New(e.cfg.Tracer, e.cfg.TraceRatio, e.topo.ID), Ready: e.cfg.Ready, Step: e.cfg.step, FreezeInterval: e.cfg.flushInterval,
 		Restore: restore.Config{App: e.topo.ID, States: e.topo.States, ClusterID: clusterID, Cluster: cluster,
-			Inputs: ts.inputs, Changelogs: ts.changelogs, Store: store, FromEnd: e.cfg.From == FromEnd, Internal: e.topo.Internal,
+			Inputs: ts.inputs, Changelogs: ts.changelogs, Store: store, Loose: e.cfg.Guarantee == AtLeastOnce, FromEnd: e.cfg.From == FromEnd, Internal: e.topo.Internal,
 			Logger: e.cfg.Logger, Membership: membership, ReadBytes: e.cfg.readBytes, BatchRecords: int(e.cfg.readBytes / 64)},
 		Session: broker.SessionConfig{TransactionTimeout: e.cfg.TransactionTimeout, Inputs: ts.inputs, Group: e.topo.ID, Writes: e.topo.Writes(),
 			Direct: append([]broker.Topic{ts.deadLetters}, ts.changelogs...), BatchBytes: ts.batchBytes},
 	}
-	if n := len(wcfg.Restore.MarkFor(1)); n > markBytes {
+	if n := wcfg.Restore.MarkBytes(); n > markBytes {
 		return fmt.Errorf("application %s has too many or too long names of states and inputs: the mark in its offsets would have %d bytes, and brokers take %d", e.topo.ID, n, markBytes)
 	}
 	workers, err := e.openWorkers(ctx, wcfg, cluster)

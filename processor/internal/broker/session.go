@@ -297,7 +297,7 @@ func (s *Session) convert(input int, r *kgo.Record) *topology.Record {
 	return &s.record
 }
 
-// Tracker follows the records of one directly addressed partition.
+// Tracker leads to one directly addressed partition, and may follow what is written there.
 type Tracker struct {
 	topic     string
 	partition int32
@@ -305,20 +305,41 @@ type Tracker struct {
 	promise   func(*kgo.Record, error)
 }
 
-// Track makes a tracker for a partition.
-func (s *Session) Track(topic string, partition int32) *Tracker {
-	t := &Tracker{topic: topic, partition: partition, end: -1}
+// CutError is a log whose end lay above an offset that a record was written at since.
+type CutError struct {
+	Topic     string
+	Partition int32
+	At, End   int64
+}
+
+func (e *CutError) Error() string {
+	return fmt.Sprintf("topic %s partition %d ended at offset %d or above, but a record was written at %d: the topic lost records", e.Topic, e.Partition, e.End, e.At)
+}
+
+// To leads to a partition.
+func (s *Session) To(topic string, partition int32) *Tracker {
+	return &Tracker{topic: topic, partition: partition, promise: s.plain}
+}
+
+// Track makes a tracker for a partition, whose end is known to be at an offset or above. A record that is written below
+// it is a *CutError of Flush.
+func (s *Session) Track(topic string, partition int32, end int64) *Tracker {
+	t := &Tracker{topic: topic, partition: partition, end: end}
 	t.promise = func(r *kgo.Record, err error) {
 		s.acked(err)
-		if err == nil {
-			t.end = max(t.end, r.Offset+1)
+		switch {
+		case err != nil || r.Offset < 0: // a repeated batch that the broker remembers without its offset
+		case r.Offset < t.end:
+			s.note(&CutError{topic, partition, r.Offset, t.end})
+		default:
+			t.end = r.Offset + 1
 		}
 		records.Put(r)
 	}
 	return t
 }
 
-// End is the offset after the last record produced through t, -1 if there was none. Valid after Flush.
+// End is the offset after the last record that was produced through t, else what Track was given. Valid after Flush.
 func (t *Tracker) End() int64 { return t.end }
 
 // Out is a record to produce.

@@ -49,7 +49,7 @@ func (x *Transactor) Do(ctx context.Context, records []*kgo.Record, offsets kadm
 		return err
 	}
 	for _, r := range records {
-		out := Out{To: x.session.Track(r.Topic, r.Partition), Key: r.Key, Value: r.Value, Timestamp: r.Timestamp.UnixMilli()}
+		out := Out{To: x.session.To(r.Topic, r.Partition), Key: r.Key, Value: r.Value, Timestamp: r.Timestamp.UnixMilli()}
 		if r.Timestamp.IsZero() {
 			out.Timestamp = time.Now().UnixMilli()
 		}

@@ -3,6 +3,7 @@ package restore
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/penstock/penstock/processor/internal/broker"
@@ -48,6 +49,8 @@ func (h history) names(of func(Mark) []string) []string {
 // where the application has changed.
 func (r *run) inputs(ctx context.Context) ([]int64, []broker.Epoch, Mark, error) {
 	committed := make([]broker.Committed, len(r.Inputs))
+	marks := make([]Mark, len(r.Inputs))
+	r.known = make([]bool, len(r.Inputs))
 	var h history
 	for i, topic := range r.Inputs {
 		var err error
@@ -61,6 +64,7 @@ func (r *run) inputs(ctx context.Context) ([]int64, []broker.Epoch, Mark, error)
 		if err != nil {
 			return nil, nil, m, err
 		}
+		marks[i], r.known[i] = m, true
 		h = append(h, m)
 	}
 	incarnation := 1
@@ -71,12 +75,18 @@ func (r *run) inputs(ctx context.Context) ([]int64, []broker.Epoch, Mark, error)
 	if err := r.checkAdded(ctx, h); err != nil {
 		return nil, nil, mark, err
 	}
+	var err error
+	if r.ends, err = r.endsOf(ctx, h); err != nil {
+		return nil, nil, mark, err
+	}
+	for state, e := range r.ends {
+		mark.Ends[state] = e.least
+	}
 	offsets, epochs := make([]int64, len(r.Inputs)), make([]broker.Epoch, len(r.Inputs))
 	var list []broker.Offset
 	changed := false
 	for i, topic := range r.Inputs {
 		o := broker.Offset{Topic: topic, Partition: r.partition, Offset: committed[i].Offset, Epoch: committed[i].Epoch, Metadata: mark.String()}
-		var err error
 		if o.Offset >= 0 {
 			offsets[i], err = r.reachable(ctx, topic, committed[i])
 		} else {
@@ -86,7 +96,7 @@ func (r *run) inputs(ctx context.Context) ([]int64, []broker.Epoch, Mark, error)
 		if err != nil {
 			return nil, nil, mark, err
 		}
-		changed = changed || committed[i].Offset < 0 || committed[i].Metadata != o.Metadata
+		changed = changed || !marks[i].current(committed[i].Metadata, mark) || len(marks[i].Ends) != len(mark.Ends)
 		list = append(list, o)
 		if offsets[i] == o.Offset {
 			epochs[i] = o.Epoch
@@ -97,8 +107,49 @@ func (r *run) inputs(ctx context.Context) ([]int64, []broker.Epoch, Mark, error)
 	}
 	r.tell(h)
 	// Nobody else commits for the partition: this member owns it, and no transaction on its offsets was open (R5).
-	err := r.retry(ctx, "commit the first offset", func() error { return r.Cluster.Commit(ctx, r.Membership(), list) })
+	err = r.retry(ctx, "commit the first offset", func() error { return r.Cluster.Commit(ctx, r.Membership(), list) })
 	return offsets, epochs, mark, err
+}
+
+// end is what the committed offsets tell of a changelog.
+type end struct {
+	least int64 // it ends there or above
+	most  int64 // no record from there on counts
+}
+
+// endsOf returns, by state, where the changelogs must end. What the marks do not tell, as they are of an early version, of
+// another form of the application or of processing at least once, is told from here on.
+func (r *run) endsOf(ctx context.Context, h history) ([]end, error) {
+	ends := make([]end, len(r.States))
+	for state, name := range r.States {
+		told := true
+		for _, m := range h {
+			at, ok := m.end(name)
+			ends[state].least = max(ends[state].least, at)
+			told = told && ok && !m.Loose
+		}
+		ends[state].most = ends[state].least
+		if told && !r.Loose {
+			continue
+		}
+		b, err := r.bounds(ctx, r.Changelogs[state])
+		if err != nil {
+			return nil, err
+		}
+		ends[state].least, ends[state].most = max(ends[state].least, b.HW), math.MaxInt64
+	}
+	return ends, nil
+}
+
+// ahead refuses local state that is ahead of the committed offsets, which it never is: they went back.
+func (r *run) ahead(at task.Position, inputs []int64) error {
+	for i, topic := range r.Inputs {
+		if r.known[i] && i < len(at.Inputs) && at.Inputs[i] > inputs[i] {
+			return &MismatchError{fmt.Sprintf("local state of partition %d stands at offset %d of topic %s, but group %s has committed offset %d: it went back; what follows it would be summed twice. Run penstock reset, or delete the state directory if the offset is right",
+				r.partition, at.Inputs[i], topic.Name, r.App, inputs[i])}
+		}
+	}
+	return nil
 }
 
 // checkAdded refuses a state that is new to the application, but whose changelog is not.
@@ -177,7 +228,12 @@ func carried(partition int32, at task.Position, want task.Identity, b *statestor
 	if !same.Equal(want) || len(have.States) != len(have.ChangelogIDs) || len(have.States) != len(at.Changelogs) {
 		return next, false
 	}
-	next = task.Position{Identity: want, Time: at.Time, Inputs: at.Inputs, Changelogs: make([]int64, len(want.States))}
+	next = task.Position{Identity: want, Time: at.Time, Inputs: make([]int64, len(want.InputIDs)), Changelogs: make([]int64, len(want.States))}
+	for i, id := range want.InputIDs {
+		if was := slices.Index(have.InputIDs, id); was >= 0 && was < len(at.Inputs) {
+			next.Inputs[i] = at.Inputs[was]
+		}
+	}
 	for i, s := range want.States {
 		was := slices.Index(have.States, s)
 		if was < 0 {

@@ -85,7 +85,7 @@ func (r *run) marked(ctx context.Context) ([]int64, Mark, error) {
 				if mark, err = r.checkMark(topic, c); err != nil {
 					return nil, mark, err
 				}
-				if c.Metadata == r.MarkFor(mark.Incarnation) {
+				if mark.current(c.Metadata, r.Mark(mark.Incarnation)) {
 					offsets[i] = c.Offset
 					break
 				}

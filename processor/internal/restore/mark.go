@@ -3,14 +3,15 @@ package restore
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/penstock/penstock/processor/internal/broker"
 )
 
 // Mark stands in the metadata of every committed offset (R6): it ties the offset to the topics it was made with, so that
-// a host without local state can tell an offset that was moved by hand from one of ours, and a state that was added from
-// one whose changelog is lost.
+// a host without local state can tell an offset that was moved by hand from one of ours, a state that was added from
+// one whose changelog is lost, and a changelog that was cut, or an offset that went back, from what belongs together.
 type Mark struct {
 	Format      int      `json:"penstock"`
 	Incarnation int      `json:"incarnation"`
@@ -18,6 +19,9 @@ type Mark struct {
 	Changelogs  []string `json:"changelogs"`          // topic ids
 	Topics      []string `json:"topics,omitempty"`    // by input: names; none in a mark of an early version
 	States      []string `json:"states,omitempty"`    // by changelog: names
+	Ends        []int64  `json:"ends,omitempty"`      // by changelog: the offset after the last record that came to count with this offset, or before; none in a mark of an early version
+	Loose       bool     `json:"loose,omitempty"`     // at least once: records beyond Ends may count too
+	Cut         string   `json:"cut,omitempty"`       // what a running process found a changelog to have lost
 	Resetting   bool     `json:"resetting,omitempty"` // a reset has begun and not ended (R14)
 }
 
@@ -40,22 +44,44 @@ func (m Mark) HadState(name string) bool { return !m.named() || slices.Contains(
 
 func (m Mark) hadInput(topic string) bool { return !m.named() || slices.Contains(m.Topics, topic) }
 
+// current reports whether m, whose text is metadata, is of the application as it is now, wherever its changelogs end.
+func (m Mark) current(metadata string, now Mark) bool {
+	now.Ends = m.Ends
+	return metadata == now.String()
+}
+
+// end is Mark.Ends of a state by name; ok is false where the mark does not tell.
+func (m Mark) end(state string) (end int64, ok bool) {
+	at := slices.Index(m.States, state)
+	if at < 0 || len(m.Ends) != len(m.States) {
+		return 0, false
+	}
+	return m.Ends[at], true
+}
+
 func (m Mark) named() bool {
 	return len(m.Topics) == len(m.Inputs) && len(m.States) == len(m.Changelogs)
 }
 
-// Mark is that of an incarnation.
+// Mark is that of an incarnation whose changelogs are empty.
 func (c Config) Mark(incarnation int) Mark {
 	id := c.Identity(incarnation)
-	m := Mark{Format: 1, Incarnation: incarnation, Inputs: id.InputIDs, Changelogs: id.ChangelogIDs, States: c.States}
+	m := Mark{Format: 1, Incarnation: incarnation, Inputs: id.InputIDs, Changelogs: id.ChangelogIDs, States: c.States,
+		Ends: make([]int64, len(c.States)), Loose: c.Loose}
 	for _, t := range c.Inputs {
 		m.Topics = append(m.Topics, t.Name)
 	}
 	return m
 }
 
-// MarkFor is the mark of an incarnation's offsets, as text.
-func (c Config) MarkFor(incarnation int) string { return c.Mark(incarnation).String() }
+// MarkBytes is how long the text of a mark can become.
+func (c Config) MarkBytes() int {
+	m := c.Mark(math.MaxInt32)
+	for i := range m.Ends {
+		m.Ends[i] = math.MaxInt64
+	}
+	return len(m.String())
+}
 
 // Resetting reports whether an offset's metadata says that a reset has begun and not ended (R14).
 func Resetting(metadata string) bool {
@@ -73,6 +99,8 @@ func (r *run) checkMark(topic broker.Topic, c broker.Committed) (Mark, error) {
 		return m, &MismatchError{fmt.Sprintf("%s carries no mark of penstock (metadata %q): it was moved by hand or belongs to another program. State and offset no longer fit. Run penstock reset, or use another --app", place, c.Metadata)}
 	case m.Format != 1:
 		return m, &MismatchError{fmt.Sprintf("%s has mark format %d, this program knows 1: use the program that wrote it, or a newer one", place, m.Format)}
+	case m.Cut != "":
+		return m, &MismatchError{m.Cut}
 	case m.Resetting:
 		return m, &MismatchError{fmt.Sprintf("a reset of application %s has begun and not ended: run penstock reset again, with the same arguments", r.App)}
 	}

@@ -25,6 +25,7 @@ type Config struct {
 	Inputs     []broker.Topic
 	Changelogs []broker.Topic // by state
 	Store      statestore.Store
+	Loose      bool     // at least once: a changelog may hold what no committed offset knows of
 	FromEnd    bool     // where a task without a committed offset begins
 	Internal   []string // inputs that the application itself fills: these begin at their start in any case
 	Logger     *slog.Logger
@@ -78,6 +79,9 @@ func Task(ctx context.Context, cfg Config, partition int32) (Result, error) {
 		if err != nil {
 			return Result{}, err
 		}
+		if err := r.ahead(at, inputs); err != nil {
+			return Result{}, err
+		}
 		at.Inputs = inputs
 		began := time.Now()
 		for state := range cfg.Changelogs {
@@ -118,6 +122,8 @@ type run struct {
 	partition int32
 	log       *slog.Logger
 	restored  int64
+	known     []bool // by input: an offset is committed
+	ends      []end  // by state; none where no mark was read
 	waits     string // what the log says while a step does not succeed
 	// How old the state was, and when that was found: the clock may be set back meanwhile.
 	age   time.Duration
@@ -299,6 +305,10 @@ func (r *run) changelog(ctx context.Context, state int, at *task.Position) error
 	if err != nil {
 		return err
 	}
+	if r.ends != nil && r.ends[state].least > bounds.HW {
+		return &MismatchError{fmt.Sprintf("transactions that the committed offsets know of wrote to changelog %s partition %d up to offset %d, but its end is %d: the changelog lost records. Run penstock reset",
+			r.Changelogs[state].Name, r.partition, r.ends[state].least, bounds.HW)}
+	}
 	return r.read(ctx, state, at, bounds.Start, bounds.HW)
 }
 
@@ -343,6 +353,10 @@ func (r *run) read(ctx context.Context, state int, at *task.Position, start, tar
 			if format, ok := broker.Header(rec, topology.HeaderFormat); ok && format != "1" {
 				return &MismatchError{fmt.Sprintf("changelog %s partition %d offset %d has format %q, this program knows 1: use the program that wrote it, or a newer one",
 					topic.Name, r.partition, rec.Offset, format)}
+			}
+			if r.ends != nil && rec.Offset >= r.ends[state].most {
+				return &MismatchError{fmt.Sprintf("changelog %s partition %d holds a committed record at offset %d, but the committed offsets know of none from %d on: they went back, or another program wrote to the changelog; what follows them would be summed twice. Run penstock reset",
+					topic.Name, r.partition, rec.Offset, r.ends[state].most)}
 			}
 			if r.table != nil && !r.table.takes(&batch, r.partition, rec.Key) {
 				continue

@@ -50,7 +50,7 @@ func (e *entry) changed() bool {
 }
 
 // Keep makes the transaction's changes, as Prepare found them, the committed state. It is called only after the broker
-// confirmed the end of the transaction (R3). changelog holds, by state, the offset after the last record that the transaction wrote there, or -1.
+// confirmed the end of the transaction (R3). changelog holds, by state, the offset after the last record that was written there.
 func (t *Task) Keep(changelog []int64, now int64) {
 	for _, tb := range t.tables {
 		for i, e := range tb.touched {

@@ -156,6 +156,9 @@ func (t *Task) Partition() int32 { return t.cfg.Partition }
 // Next is the offset expected next on an input.
 func (t *Task) Next(input int) int64 { return t.next[input] }
 
+// Changelog is the position in a state's changelog: nothing that counts lies at it or above.
+func (t *Task) Changelog(state int) int64 { return t.changelog[state] }
+
 // Refresh notes that the state is the changelog's at this time (R7), in Unix milliseconds, as its owner knows while
 // nobody else writes. It returns true.
 func (t *Task) Refresh(now int64) bool {

@@ -102,9 +102,13 @@ func (w *Worker) fence(touched []*owned) (broker.Membership, error) {
 func (w *Worker) offsets(touched []*owned) []broker.Offset {
 	var list []broker.Offset
 	for _, o := range touched {
+		for state, t := range o.tracks {
+			o.mark.Ends[state] = t.End()
+		}
+		mark := o.mark.String()
 		for i, topic := range w.cfg.Session.Inputs {
 			list = append(list, broker.Offset{Topic: topic, Partition: o.task.Partition(), Offset: o.task.Next(i),
-				Epoch: w.session.Epoch(i, o.task.Partition()), Metadata: o.mark})
+				Epoch: w.session.Epoch(i, o.task.Partition()), Metadata: mark})
 		}
 	}
 	return list
@@ -113,15 +117,11 @@ func (w *Worker) offsets(touched []*owned) []broker.Offset {
 // keep moves the overlays into the caches.
 func (w *Worker) keep(touched []*owned) {
 	now := w.lastCommit.UnixMilli()
-	ends := make([]int64, len(w.cfg.Topology.States))
 	for _, o := range touched {
-		for state, t := range o.tracks {
-			ends[state] = t.End()
-		}
 		for state, n := range o.task.Removes() {
 			w.cfg.Counters.Removes[state].Add(n)
 		}
-		o.task.Keep(ends, now)
+		o.task.Keep(o.mark.Ends, now)
 		w.cfg.Monitor.Committed(o.task.Partition(), o.task.Next, telemetry.Cache{Bytes: o.task.CacheBytes(), Entries: o.task.CacheEntries(), Dirty: o.task.Dirty(), Timers: o.task.TimersWaiting()})
 		w.count(o)
 	}

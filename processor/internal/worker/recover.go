@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -27,6 +28,11 @@ func (w *Worker) recover(ctx context.Context, cause error) error {
 	}
 	w.cfg.Logger.Warn("transaction dropped; the client is replaced and state caught up from the changelog", "worker", w.cfg.Name, "cause", cause)
 	w.abort()
+	if cut := (*broker.CutError)(nil); errors.As(cause, &cut) {
+		if err := w.lost(ctx, cut); err != nil {
+			return err
+		}
+	}
 	type lease struct {
 		partition int32
 		epoch     uint64
@@ -63,6 +69,30 @@ func (w *Worker) recover(ctx context.Context, cause error) error {
 		}
 	}
 	return nil
+}
+
+// lost stops the process because a changelog was cut under it, and has grown past the cut by its own records since: so that no
+// later one takes what is left for the whole, that is written to the partition's offsets. A process that is no longer the
+// owner goes on.
+func (w *Worker) lost(ctx context.Context, cut *broker.CutError) error {
+	what := fmt.Errorf("changelog: %w. Run penstock reset", cut)
+	o := w.tasks[cut.Partition]
+	if o == nil {
+		return nil
+	}
+	o.mark.Cut = what.Error()
+	for deadline := time.Now().Add(commitTimeout); ; {
+		m, err := w.fence([]*owned{o})
+		if err != nil {
+			return nil
+		}
+		if err = w.cfg.Cluster.Commit(ctx, m, w.offsets([]*owned{o})); err == nil || ctx.Err() != nil || time.Now().After(deadline) {
+			return &Fatal{errors.Join(what, err)}
+		}
+		if err := w.pause(ctx, recoverMin); err != nil {
+			return err
+		}
+	}
 }
 
 // backoff slows down a worker that fails again and again.

@@ -114,7 +114,7 @@ type owned struct {
 	task     *task.Task
 	epoch    uint64
 	identity task.Identity
-	mark     string
+	mark     restore.Mark
 	tracks   []*broker.Tracker // by state: its changelog partition in this session
 	letters  *broker.Tracker
 	flushing *flushing // the batch under way, nil if none is
