@@ -246,7 +246,7 @@ func TestAtLeastOnceMayBeAheadOfItsOffsets(t *testing.T) {
 	w.updates()
 	stop()
 	require.Eventually(t, func() bool { return adm.CommitAllOffsets(t.Context(), "app", before.Offsets()) == nil }, 20*time.Second, 100*time.Millisecond)
-	w.sent += 100 // handled again
+	w.sent += 100      // handled again
 	for i := range 4 { // each commits its marks; the last one believes what they say
 		cfg := w.config(t.TempDir())
 		if i == 0 {
