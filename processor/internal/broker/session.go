@@ -53,11 +53,12 @@ type Session struct {
 // times its size.
 const fetchMaxBytes = 512 << 10
 
-// linger is how long a record waits for others of its batch. A commit's flush ends the wait.
-const linger = 5 * time.Millisecond
+// linger is how long a record waits for others of its batch. A commit's flush ends the wait, and a full buffer: it is
+// longer than the pause between two commits of a low rate, so that these are one request each.
+const linger = 20 * time.Millisecond
 
 // maxBufferedRecords bounds the records on their way to the broker; Produce waits for room.
-const maxBufferedRecords = 1 << 15
+const maxBufferedRecords = 1 << 13
 
 // records are free once their promise has run.
 var records = sync.Pool{New: func() any { return new(kgo.Record) }}

@@ -63,7 +63,7 @@ type Counters struct {
 // Limits of the loop.
 const (
 	// minCommitInterval is the least time between two commits while there is nothing more to read.
-	minCommitInterval = 8 * time.Millisecond
+	minCommitInterval = 5 * time.Millisecond
 	// clockEvery is how many records are stepped between two looks at the clock, so that slow handlers are committed
 	// in time.
 	clockEvery = 16
