@@ -30,8 +30,10 @@ type FloorConfig struct {
 // Limits of the floor, the same as the engine's.
 const (
 	floorCommit    = 300 * time.Millisecond // under load
-	floorMinCommit = 8 * time.Millisecond   // with nothing more to read
-	floorRecords   = 1 << 16                // of a transaction
+	floorMinCommit = 5 * time.Millisecond   // with nothing more to read
+	floorLinger    = 20 * time.Millisecond
+	floorRecords   = 1 << 16 // of a transaction
+	floorBuffered  = 1 << 13 // on their way to the broker
 	floorFetch     = 512 << 10
 )
 
@@ -114,7 +116,7 @@ func (w *copier) run(ctx context.Context) error {
 	}
 	opts := []kgo.Opt{kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{w.cfg.Input: at}),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.FetchMaxBytes(floorFetch), kgo.FetchMaxPartitionBytes(floorFetch / 2),
-		kgo.FetchMaxWait(500 * time.Millisecond), kgo.ProducerLinger(5 * time.Millisecond), kgo.MaxBufferedRecords(1 << 18),
+		kgo.FetchMaxWait(500 * time.Millisecond), kgo.ProducerLinger(floorLinger), kgo.MaxBufferedRecords(floorBuffered),
 		kgo.RecordPartitioner(kgo.ManualPartitioner())}
 	if w.cfg.Transactions {
 		if !w.v2 {
