@@ -102,6 +102,11 @@ func TestTheStoresFilesMayBeDamagedInMidRun(t *testing.T) {
 			w := newWorld(t)
 			dir, killed := t.TempDir(), t.TempDir()
 			var log logged
+			t.Cleanup(func() {
+				if t.Failed() {
+					t.Log(&log)
+				}
+			})
 			cfg := w.config(dir)
 			cfg.Logger, cfg.CommitInterval = slog.New(slog.NewTextHandler(&log, nil)), 20*time.Millisecond
 			cfg = cfg.WithSmallSteps(20*time.Millisecond, 0)

@@ -3,6 +3,7 @@ package pebblestore
 import (
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"sync"
@@ -133,9 +134,10 @@ func corrupt(err error) error {
 	return fmt.Errorf("%w: %w", statestore.ErrCorrupt, err)
 }
 
-// isDamage reports whether err says that the files are not what the store wrote.
+// isDamage reports whether err says that the files are not what the store wrote: of one that was cut, Pebble hands up the
+// end that a read met.
 func isDamage(err error) bool {
-	return pebble.IsCorruptionError(err) || errors.Is(err, os.ErrNotExist)
+	return pebble.IsCorruptionError(err) || errors.Is(err, os.ErrNotExist) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 // classify gives an error of Pebble's the meaning that the statestore's callers look for.

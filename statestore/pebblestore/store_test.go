@@ -136,3 +136,49 @@ func ignoreCorrupt(err error) error {
 	}
 	return err
 }
+
+// R8: the tables of an open store are damaged: what is read is right, or the error says that they are.
+func TestTablesDamagedUnderAnOpenStoreAreTold(t *testing.T) {
+	const many = 100_000
+	for _, damage := range []string{"cut", "tail cut", "emptied", "zeroed", "flipped"} {
+		t.Run(damage, func(t *testing.T) {
+			t.Parallel()
+			dir := filepath.Join(t.TempDir(), "store")
+			s, err := pebblestore.Open(dir, pebblestore.Options{Logger: quiet, MemoryBytes: 8 << 20})
+			require.NoError(t, err)
+			defer func() { require.NoError(t, ignoreCorrupt(s.Close())) }()
+			var b statestore.Batch
+			for i := range many {
+				b.Set(key(i), fmt.Append(nil, i*i))
+			}
+			require.NoError(t, s.Apply(&b))
+			require.NoError(t, s.Flush())
+			_, _, err = s.Get(nil, key(0)) // opens the table
+			require.NoError(t, err)
+			tables, err := filepath.Glob(filepath.Join(dir, "*.sst"))
+			require.NoError(t, err)
+			require.NotEmpty(t, tables)
+			for _, file := range tables {
+				if damage == "emptied" {
+					require.NoError(t, os.Truncate(file, 0))
+				} else {
+					harm(t, file, damage)
+				}
+			}
+			failed := 0
+			for i := 0; i < many; i += 50 {
+				got, ok, err := s.Get(nil, key(i))
+				if err != nil {
+					require.True(t, statestore.IsCorrupt(err), "%v", err)
+					failed++
+					continue
+				}
+				require.True(t, ok)
+				require.Equal(t, fmt.Sprint(i*i), string(got))
+			}
+			if damage != "tail cut" { // whose end was read before
+				require.NotZero(t, failed)
+			}
+		})
+	}
+}
