@@ -22,6 +22,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // tally counts the records of each key in each of its states, and tells all counts.
@@ -185,6 +186,43 @@ func TestAnInputIsAddedAndDropped(t *testing.T) {
 	w.round(w.config(w.dir), renamed, 200, []string{renamed}, "a")
 	w.round(w.config(t.TempDir()), input, 200, []string{renamed, input}, "a") // back again: it goes on where it was
 	w.refused("the input has another name than before", []string{other}, "a")
+}
+
+// R6: an input comes back as the other one goes: its offsets' marks are of a time before the last records of the changelog.
+func TestAnInputComesBackWhereTheOtherGoes(t *testing.T) {
+	for name, kept := range map[string]bool{"with local state": true, "without": false} {
+		t.Run(name, func(t *testing.T) {
+			w := newTallies(t)
+			const other = "transactions-2"
+			_, err := kadm.NewClient(w.client).CreateTopics(t.Context(), 4, 1, nil, other)
+			require.NoError(t, err)
+			w.round(w.config(w.dir), input, 200, []string{input}, "a")
+			w.round(w.config(w.dir), input, 200, []string{input, other}, "a")
+			w.round(w.config(w.dir), other, 200, []string{other}, "a")
+			dir := w.dir
+			if !kept {
+				dir = t.TempDir()
+			}
+			w.round(w.config(dir), input, 200, []string{input}, "a")
+		})
+	}
+}
+
+// R6: the last transaction's end, which is said again in all topics, is no record of a changelog that is new.
+func TestAMarkerIsNoRecordOfANewChangelog(t *testing.T) {
+	w := newTallies(t)
+	cfg := w.config(w.dir)
+	cfg.Instance = "i"
+	w.cluster.ControlKey(int16(kmsg.DescribeTransactions), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		w.cluster.KeepControl()
+		answer := req.ResponseKind().(*kmsg.DescribeTransactionsResponse)
+		state := kmsg.NewDescribeTransactionsResponseTransactionState()
+		state.TransactionalID, state.State = req.(*kmsg.DescribeTransactionsRequest).TransactionalIDs[0], "CompleteAbort"
+		answer.TransactionStates = append(answer.TransactionStates, state)
+		return answer, nil, true
+	})
+	w.round(cfg, input, 200, []string{input}, "a")
+	w.round(cfg, input, 200, []string{input}, "a", "b")
 }
 
 // The same under kill -9: --idle-timeout is turned on, and the process is killed at any step of its first commits.

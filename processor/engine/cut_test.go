@@ -1,8 +1,10 @@
 package engine_test
 
 import (
+	"context"
 	"log/slog"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -13,7 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/penstock/penstock/processor/engine"
-	"github.com/penstock/penstock/processor/session"
+	"github.com/penstock/penstock/processor/internal/worker"
 )
 
 // R4: a broker that leaves out records which are there is caught: the transaction is dropped, the violation counted, and
@@ -169,27 +171,16 @@ func TestAChangelogThatIsCutAndGrowsIsRefused(t *testing.T) {
 	for id, updates := range w.want {
 		before[id] = slices.Clone(updates)
 	}
-	topics, err := kadm.NewClient(w.client).ListTopics(t.Context(), changelogTopic)
-	require.NoError(t, err)
-	var cut atomic.Bool
-	cut.Store(true)
-	w.cluster.ControlKey(int16(kmsg.Produce), func(r kmsg.Request) (kmsg.Response, error, bool) {
-		w.cluster.KeepControl()
-		req := r.(*kmsg.ProduceRequest)
-		if !cut.Load() || !slices.ContainsFunc(req.Topics, func(to kmsg.ProduceRequestTopic) bool { return to.TopicID == topics[changelogTopic].ID }) {
-			return nil, nil, false
-		}
-		return atStart(req), nil, true
-	})
+	mend := w.cutChangelog()
 	w.send(100)
 	require.Eventually(t, func() bool { return w.err() != nil }, 30*time.Second, 10*time.Millisecond)
 	require.ErrorContains(t, w.err(), "but a record was written at 0: the topic lost records")
-	cut.Store(false)
+	mend()
 	for _, dir := range []string{dir, t.TempDir()} {
 		w.refused(w.config(dir), "but a record was written at 0: the topic lost records", "reset")
 	}
 	w.failed.Store(nil)
-	_, err = engine.Reset(t.Context(), session.Window(session.Config{ID: "app", Input: input, Output: output}), w.config(dir), engine.ResetPoint{})
+	_, err := engine.Reset(t.Context(), window(), w.config(dir), engine.ResetPoint{})
 	require.NoError(t, err)
 	w.sent += 400 // whose updates stand there already
 	for id, updates := range w.want {
@@ -198,6 +189,76 @@ func TestAChangelogThatIsCutAndGrowsIsRefused(t *testing.T) {
 	stop := w.start(w.config(dir))
 	require.Equal(t, w.want, w.updates())
 	stop()
+}
+
+// cutChangelog answers whoever writes to the changelog that it stands at its start, until mend is called.
+func (w *world) cutChangelog() (mend func()) {
+	w.t.Helper()
+	topics, err := kadm.NewClient(w.client).ListTopics(w.t.Context(), changelogTopic)
+	require.NoError(w.t, err)
+	var mended atomic.Bool
+	w.cluster.ControlKey(int16(kmsg.Produce), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		w.cluster.KeepControl()
+		req := r.(*kmsg.ProduceRequest)
+		if mended.Load() || !slices.ContainsFunc(req.Topics, func(to kmsg.ProduceRequestTopic) bool { return to.TopicID == topics[changelogTopic].ID }) {
+			return nil, nil, false
+		}
+		return atStart(req), nil, true
+	})
+	return func() { mended.Store(true) }
+}
+
+// R6: a cut that the last commit of a stop finds is not forgotten.
+func TestACutThatIsFoundAtAReleaseIsRefused(t *testing.T) {
+	w := newWorldOf(t, 1)
+	cfg := w.config(t.TempDir())
+	w.send(400)
+	stop := w.start(cfg)
+	w.updates()
+	stop()
+	mend := w.cutChangelog()
+	reached, goOn := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	cfg.Workers, cfg.CommitInterval = 1, 5*time.Second
+	cfg = cfg.WithStep(func(s worker.Step) error {
+		if s == worker.Produced {
+			once.Do(func() { close(reached); <-goOn })
+		}
+		return nil
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- engine.Run(ctx, window(), cfg) }()
+	w.send(50)
+	<-reached
+	cancel()
+	time.Sleep(500 * time.Millisecond) // it stops, and releases what is in the midst of a transaction
+	close(goOn)
+	require.ErrorContains(t, <-ended, "the topic lost records")
+	mend()
+	w.refused(w.config(t.TempDir()), "the topic lost records")
+}
+
+// R6: a standby's copy, whose position is the changelog's end and whose offsets are old, hides no offset that went back.
+func TestOffsetsThatWentBackUnderAStandbyAreRefused(t *testing.T) {
+	w := newWorldOf(t, 1)
+	owner, standby := w.config(t.TempDir()), w.config(t.TempDir())
+	standby.Standby, standby.Monitor = 1, engine.NewMonitor()
+	w.send(400)
+	stopOwner := w.start(owner)
+	w.updates()
+	adm := kadm.NewClient(w.client)
+	before, err := adm.FetchOffsets(t.Context(), "app")
+	require.NoError(t, err)
+	stopStandby := w.start(standby)
+	time.Sleep(2 * time.Second) // it follows
+	w.send(400)
+	w.updates()
+	time.Sleep(2 * time.Second)
+	stopStandby()
+	stopOwner()
+	require.Eventually(t, func() bool { return adm.CommitAllOffsets(t.Context(), "app", before.Offsets()) == nil }, 20*time.Second, 100*time.Millisecond)
+	w.refused(standby, "went back", "summed twice", "reset")
 }
 
 // R6: committed offsets that went back, with their marks, are refused: state and offset no longer fit.

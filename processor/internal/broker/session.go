@@ -38,11 +38,12 @@ type Session struct {
 	v2      bool            // transaction.version >= 2
 
 	failed atomic.Pointer[error] // first produce that failed
-	ending atomic.Bool           // the last transaction's end was asked for, and nothing of the next one is written
-	life   context.Context       // of the client
-	cut    context.CancelFunc    // ends it, whatever the client is at
-	begun  bool                  // a transaction is, at the client
-	sent   int                   // records of this transaction
+	lost   atomic.Pointer[CutError]
+	ending atomic.Bool        // the last transaction's end was asked for, and nothing of the next one is written
+	life   context.Context    // of the client
+	cut    context.CancelFunc // ends it, whatever the client is at
+	begun  bool               // a transaction is, at the client
+	sent   int                // records of this transaction
 	record topology.Record
 	ahead  Ahead
 	keys   [][]byte
@@ -329,9 +330,13 @@ func (s *Session) Track(topic string, partition int32, end int64) *Tracker {
 	t.promise = func(r *kgo.Record, err error) {
 		s.acked(err)
 		switch {
-		case err != nil || r.Offset < 0: // a repeated batch that the broker remembers without its offset
+		case err != nil:
+		case r.Offset < 0:
+			s.note(errNoOffset)
 		case r.Offset < t.end:
-			s.note(&CutError{topic, partition, r.Offset, t.end})
+			cut := &CutError{topic, partition, r.Offset, t.end}
+			s.lost.CompareAndSwap(nil, cut)
+			s.note(cut)
 		default:
 			t.end = r.Offset + 1
 		}
@@ -339,6 +344,12 @@ func (s *Session) Track(topic string, partition int32, end int64) *Tracker {
 	}
 	return t
 }
+
+// errNoOffset says that a record was written, but not where: of a batch that was sent again, a broker may have forgotten it.
+var errNoOffset = errors.New("the broker does not say where a record was written")
+
+// Lost is what the session's trackers found first, nil for nothing. Valid after Close.
+func (s *Session) Lost() *CutError { return s.lost.Load() }
 
 // End is the offset after the last record that was produced through t, else what Track was given. Valid after Flush.
 func (t *Tracker) End() int64 { return t.end }

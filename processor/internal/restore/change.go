@@ -75,8 +75,12 @@ func (r *run) inputs(ctx context.Context) ([]int64, []broker.Epoch, Mark, error)
 	if err := r.checkAdded(ctx, h); err != nil {
 		return nil, nil, mark, err
 	}
+	told := true // the marks are all of the application as it is, so nobody wrote since who did not write them
+	for i := range r.Inputs {
+		told = told && (!r.known[i] || marks[i].current(committed[i].Metadata, mark))
+	}
 	var err error
-	if r.ends, err = r.endsOf(ctx, h); err != nil {
+	if r.ends, err = r.endsOf(ctx, h, told); err != nil {
 		return nil, nil, mark, err
 	}
 	for state, e := range r.ends {
@@ -119,10 +123,10 @@ type end struct {
 
 // endsOf returns, by state, where the changelogs must end. What the marks do not tell, as they are of an early version, of
 // another form of the application or of processing at least once, is told from here on.
-func (r *run) endsOf(ctx context.Context, h history) ([]end, error) {
+func (r *run) endsOf(ctx context.Context, h history, current bool) ([]end, error) {
 	ends := make([]end, len(r.States))
 	for state, name := range r.States {
-		told := true
+		told := current
 		for _, m := range h {
 			at, ok := m.end(name)
 			ends[state].least = max(ends[state].least, at)
@@ -158,29 +162,50 @@ func (r *run) checkAdded(ctx context.Context, h history) error {
 		if len(h) == 0 || h.hadState(r.States[state]) {
 			continue
 		}
-		b, err := r.bounds(ctx, changelog)
+		end, err := r.holds(ctx, changelog)
 		if err != nil {
 			return err
 		}
-		if b.HW > 0 {
+		if end > 0 {
 			return &MismatchError{fmt.Sprintf("application %s last ran without state %q, but changelog %s partition %d holds records up to offset %d, of an earlier time: they would come back to life. Delete the topic to begin with an empty state, or use another --app",
-				r.App, r.States[state], changelog.Name, r.partition, b.HW)}
+				r.App, r.States[state], changelog.Name, r.partition, end)}
 		}
 	}
 	return nil
+}
+
+// holds returns where a changelog with committed records ends, 0 for one that has none: the end of a transaction alone, which
+// is written to all topics where it is said again, is none.
+func (r *run) holds(ctx context.Context, changelog broker.Topic) (int64, error) {
+	b, err := r.bounds(ctx, changelog)
+	if err != nil {
+		return 0, err
+	}
+	reader := r.Cluster.Reader(changelog, r.partition)
+	for next := b.Start; next < b.HW; {
+		f, err := r.fetch(ctx, reader, next)
+		if err != nil {
+			return 0, err
+		}
+		if len(f.Records) > 0 {
+			return b.HW, nil
+		}
+		next = f.Next
+	}
+	return 0, nil
 }
 
 // first is where an input without a committed offset begins.
 func (r *run) first(ctx context.Context, topic broker.Topic, h history) (int64, error) {
 	if len(h) == 0 || h.hadInput(topic.Name) {
 		for state, changelog := range r.Changelogs {
-			b, err := r.bounds(ctx, changelog)
+			end, err := r.holds(ctx, changelog)
 			if err != nil {
 				return 0, err
 			}
-			if b.HW > 0 {
+			if end > 0 {
 				return 0, &MismatchError{fmt.Sprintf("group %s has no committed offset for topic %s partition %d, but changelog %s holds records up to offset %d: the offset expired or was deleted, or the input has another name than before; state %q would be summed twice. Run penstock reset, or use another --app",
-					r.App, topic.Name, r.partition, changelog.Name, b.HW, r.States[state])}
+					r.App, topic.Name, r.partition, changelog.Name, end, r.States[state])}
 			}
 		}
 	}

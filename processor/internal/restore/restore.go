@@ -315,7 +315,11 @@ func (r *run) changelog(ctx context.Context, state int, at *task.Position) error
 // read reads a topic from at's position, or its start, until the target is passed.
 func (r *run) read(ctx context.Context, state int, at *task.Position, start, target int64) error {
 	topic := r.Changelogs[state]
-	next := max(at.Changelogs[state], start)
+	next := at.Changelogs[state]
+	if r.ends != nil { // nothing that counts lies between the two, which is seen by reading
+		next = min(next, r.ends[state].most)
+	}
+	next = max(next, start)
 	if next >= target {
 		at.Changelogs[state] = next
 		return nil

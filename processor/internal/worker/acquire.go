@@ -151,6 +151,9 @@ func (w *Worker) release(ctx context.Context, m release) error {
 		if err != nil {
 			w.cfg.Logger.Warn("transaction not committed at the release of a partition", "partition", m.partition, "error", err)
 			w.abort()
+			if m.commit { // which is when it is still the owner
+				err = errors.Join(err, w.lost(ctx, []*owned{o}))
+			}
 		}
 	}
 	w.drop(m.partition)

@@ -62,7 +62,13 @@ func (w *Worker) commitOffsets(ctx context.Context, touched []*owned) error {
 	if err != nil {
 		return err
 	}
-	offsets := w.offsets(touched)
+	var offsets []broker.Offset
+	for _, o := range touched {
+		for state, t := range o.tracks {
+			o.mark.Ends[state] = t.End()
+		}
+		offsets = append(offsets, w.offsets(o, o.mark.String())...)
+	}
 	plain := w.cfg.Session.TransactionalID == "" || w.session.Sent() == 0
 	if plain { // at-least-once, or progress without effects: skipped records, markers
 		if len(offsets) > 0 {
@@ -99,17 +105,11 @@ func (w *Worker) fence(touched []*owned) (broker.Membership, error) {
 	return m, nil
 }
 
-func (w *Worker) offsets(touched []*owned) []broker.Offset {
-	var list []broker.Offset
-	for _, o := range touched {
-		for state, t := range o.tracks {
-			o.mark.Ends[state] = t.End()
-		}
-		mark := o.mark.String()
-		for i, topic := range w.cfg.Session.Inputs {
-			list = append(list, broker.Offset{Topic: topic, Partition: o.task.Partition(), Offset: o.task.Next(i),
-				Epoch: w.session.Epoch(i, o.task.Partition()), Metadata: mark})
-		}
+// offsets are a task's, under a mark.
+func (w *Worker) offsets(o *owned, mark string) (list []broker.Offset) {
+	p := o.task.Partition()
+	for i, topic := range w.cfg.Session.Inputs {
+		list = append(list, broker.Offset{Topic: topic, Partition: p, Offset: o.task.Next(i), Epoch: w.session.Epoch(i, p), Metadata: mark})
 	}
 	return list
 }

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/penstock/penstock/processor/internal/broker"
+	"github.com/penstock/penstock/processor/internal/restore"
 	"github.com/penstock/penstock/statestore"
 )
 
@@ -28,22 +30,22 @@ func (w *Worker) recover(ctx context.Context, cause error) error {
 	}
 	w.cfg.Logger.Warn("transaction dropped; the client is replaced and state caught up from the changelog", "worker", w.cfg.Name, "cause", cause)
 	w.abort()
-	if cut := (*broker.CutError)(nil); errors.As(cause, &cut) {
-		if err := w.lost(ctx, cut); err != nil {
-			return err
-		}
-	}
 	type lease struct {
 		partition int32
 		epoch     uint64
 	}
 	var leases []lease
+	var tasks []*owned
 	for p, o := range w.tasks {
+		tasks = append(tasks, o)
 		leases = append(leases, lease{p, o.epoch})
 		w.drop(p)
 		w.cfg.Monitor.Acquired(p) // it serves no more, until it is taken over again
 	}
 	w.session.Close()
+	if err := w.lost(ctx, tasks); err != nil {
+		return err
+	}
 	if err := w.backoff(ctx); err != nil {
 		return err
 	}
@@ -71,26 +73,33 @@ func (w *Worker) recover(ctx context.Context, cause error) error {
 	return nil
 }
 
-// lost stops the process because a changelog was cut under it, and has grown past the cut by its own records since: so that no
-// later one takes what is left for the whole, that is written to the partition's offsets. A process that is no longer the
-// owner goes on.
-func (w *Worker) lost(ctx context.Context, cut *broker.CutError) error {
-	what := fmt.Errorf("changelog: %w. Run penstock reset", cut)
-	o := w.tasks[cut.Partition]
-	if o == nil {
+// lost stops the process where a changelog was cut under it, and has grown past the cut by its own records since: so that no
+// later one takes what is left for the whole, that is written to the partition's offsets, as soon as they can be. A
+// process that is no longer the owner goes on. The tasks' transaction is dropped.
+func (w *Worker) lost(ctx context.Context, tasks []*owned) error {
+	cut := w.session.Lost()
+	if cut == nil {
 		return nil
 	}
-	o.mark.Cut = what.Error()
-	for deadline := time.Now().Add(commitTimeout); ; {
+	at := slices.IndexFunc(tasks, func(o *owned) bool { return o.task.Partition() == cut.Partition })
+	if at < 0 {
+		return nil
+	}
+	o := tasks[at]
+	what := fmt.Errorf("%w. Run penstock reset", cut)
+	w.cfg.Logger.Error("a changelog was cut", "partition", cut.Partition, "error", what)
+	mark := restore.Mark{Format: o.mark.Format, Incarnation: o.mark.Incarnation, Cut: what.Error()}.String()
+	offsets := w.offsets(o, mark)
+	for {
 		m, err := w.fence([]*owned{o})
 		if err != nil {
 			return nil
 		}
-		if err = w.cfg.Cluster.Commit(ctx, m, w.offsets([]*owned{o})); err == nil || ctx.Err() != nil || time.Now().After(deadline) {
+		if err = w.cfg.Cluster.Commit(ctx, m, offsets); err == nil || ctx.Err() != nil {
 			return &Fatal{errors.Join(what, err)}
 		}
 		if err := w.pause(ctx, recoverMin); err != nil {
-			return err
+			return &Fatal{what}
 		}
 	}
 }
