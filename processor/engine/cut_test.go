@@ -2,8 +2,10 @@ package engine_test
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -206,6 +208,39 @@ func (w *world) cutChangelog() (mend func()) {
 		return atStart(req), nil, true
 	})
 	return func() { mended.Store(true) }
+}
+
+// R6: a changelog that was cut by so little that ends of transactions have filled it since is told by what stands where its
+// last record was.
+func TestAChangelogThatWasCutAndFilledIsRefused(t *testing.T) {
+	for name, kept := range map[string]bool{"with local state": true, "without": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorldOf(t, 1)
+			dir := t.TempDir()
+			w.send(400)
+			stop := w.start(w.config(dir))
+			w.updates()
+			stop()
+			adm := kadm.NewClient(w.client)
+			ends, err := adm.ListEndOffsets(t.Context(), changelogTopic)
+			require.NoError(t, err)
+			end := ends[changelogTopic][0].Offset // behind the last transaction's end
+			committed, err := adm.FetchOffsets(t.Context(), "app")
+			require.NoError(t, err)
+			o, ok := committed.Lookup(input, 0)
+			require.True(t, ok)
+			require.Contains(t, o.Metadata, fmt.Sprintf(`"ends":[%d],"last":[%d]`, end-1, end-2))
+			o.Metadata = strings.Replace(o.Metadata, fmt.Sprintf(`"last":[%d]`, end-2), fmt.Sprintf(`"last":[%d]`, end-1), 1)
+			var list kadm.Offsets
+			list.Add(o.Offset)
+			require.Eventually(t, func() bool { return adm.CommitAllOffsets(t.Context(), "app", list) == nil }, 20*time.Second, 100*time.Millisecond)
+			if !kept {
+				dir = t.TempDir()
+			}
+			w.refused(w.config(dir), fmt.Sprintf("at offset %d, where none of a committed transaction stands now: the changelog lost records", end-1), "reset")
+		})
+	}
 }
 
 // R6: a cut that the last commit of a stop finds is not forgotten.

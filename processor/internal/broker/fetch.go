@@ -63,7 +63,40 @@ var ErrOutOfRange = errors.New("offset out of range")
 
 // Fetch reads committed records from an offset. Without data it returns after MaxWait with Next unchanged.
 func (r *Reader) Fetch(ctx context.Context, offset int64) (Fetched, error) {
-	f, err := r.fetch(ctx, offset)
+	return r.fetched(ctx, offset, false)
+}
+
+// Standing is what is at an offset.
+type Standing int
+
+// What may be at an offset below the last stable one.
+const (
+	Gone   Standing = iota // nothing any more: compacted, or purged
+	Counts                 // a committed record
+	Void                   // a marker, or a record of an aborted transaction
+)
+
+// At tells what is at an offset. It is an error where an open transaction keeps that from being told.
+func (r *Reader) At(ctx context.Context, offset int64) (Standing, error) {
+	f, err := r.fetched(ctx, offset, false)
+	switch {
+	case err != nil:
+		return Gone, err
+	case len(f.Records) > 0 && f.Records[0].Offset == offset:
+		return Counts, nil
+	case f.Bounds.LSO <= offset:
+		return Gone, fmt.Errorf("topic %s partition %d: offset %d lies above the last stable one, %d", r.topic.Name, r.partition, offset, f.Bounds.LSO)
+	}
+	f, err = r.fetched(ctx, offset, true)
+	if err != nil || len(f.Records) == 0 || f.Records[0].Offset != offset {
+		return Gone, err
+	}
+	return Void, nil
+}
+
+// fetched reads committed records, or all that there is, markers included.
+func (r *Reader) fetched(ctx context.Context, offset int64, all bool) (Fetched, error) {
+	f, err := r.fetch(ctx, offset, all)
 	if err != nil {
 		r.leader = -1
 		return f, fmt.Errorf("fetch topic %s partition %d offset %d: %w", r.topic.Name, r.partition, offset, err)
@@ -71,7 +104,7 @@ func (r *Reader) Fetch(ctx context.Context, offset int64) (Fetched, error) {
 	return f, nil
 }
 
-func (r *Reader) fetch(ctx context.Context, offset int64) (Fetched, error) {
+func (r *Reader) fetch(ctx context.Context, offset int64, all bool) (Fetched, error) {
 	if err := r.findLeader(ctx); err != nil {
 		return Fetched{}, err
 	}
@@ -80,7 +113,9 @@ func (r *Reader) fetch(ctx context.Context, offset int64) (Fetched, error) {
 	// The partition's limit alone ends an answer: where the request's does, the embedded broker leaves out which of the
 	// records are aborted.
 	req.MinBytes, req.MaxBytes = 1, math.MaxInt32
-	req.IsolationLevel = 1
+	if !all {
+		req.IsolationLevel = 1
+	}
 	req.SessionEpoch = -1
 	t := kmsg.NewFetchRequestTopic()
 	t.Topic, t.TopicID = r.topic.Name, topicID(r.topic.ID)
@@ -100,10 +135,10 @@ func (r *Reader) fetch(ctx context.Context, offset int64) (Fetched, error) {
 	if len(resp.Topics) != 1 || len(resp.Topics[0].Partitions) != 1 {
 		return Fetched{}, errors.New("the answer does not hold the partition")
 	}
-	return r.read(&resp.Topics[0].Partitions[0], offset)
+	return r.read(&resp.Topics[0].Partitions[0], offset, all)
 }
 
-func (r *Reader) read(p *kmsg.FetchResponseTopicPartition, offset int64) (Fetched, error) {
+func (r *Reader) read(p *kmsg.FetchResponseTopicPartition, offset int64, all bool) (Fetched, error) {
 	f := Fetched{Next: offset, Bounds: Bounds{Start: p.LogStartOffset, LSO: p.LastStableOffset, HW: p.HighWatermark}}
 	switch err := kerr.ErrorForCode(p.ErrorCode); {
 	case errors.Is(err, kerr.OffsetOutOfRange):
@@ -111,9 +146,11 @@ func (r *Reader) read(p *kmsg.FetchResponseTopicPartition, offset int64) (Fetche
 	case err != nil:
 		return f, err
 	}
-	fp, next := kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{
-		Offset: offset, IsolationLevel: kgo.ReadCommitted(), Topic: r.topic.Name, Partition: r.partition,
-	}, p, r.decompressor, nil)
+	opts := kgo.ProcessFetchPartitionOpts{Offset: offset, KeepControlRecords: all, Topic: r.topic.Name, Partition: r.partition}
+	if !all {
+		opts.IsolationLevel = kgo.ReadCommitted()
+	}
+	fp, next := kgo.ProcessFetchPartition(opts, p, r.decompressor, nil)
 	if fp.Err != nil {
 		return f, fp.Err
 	}

@@ -304,6 +304,7 @@ type Tracker struct {
 	topic     string
 	partition int32
 	end       int64
+	last      int64
 	promise   func(*kgo.Record, error)
 }
 
@@ -323,10 +324,10 @@ func (s *Session) To(topic string, partition int32) *Tracker {
 	return &Tracker{topic: topic, partition: partition, promise: s.plain}
 }
 
-// Track makes a tracker for a partition, whose end is known to be at an offset or above. A record that is written below
-// it is a *CutError of Flush.
-func (s *Session) Track(topic string, partition int32, end int64) *Tracker {
-	t := &Tracker{topic: topic, partition: partition, end: end}
+// Track makes a tracker for a partition, whose end is known to be at an offset or above, and whose last record that was
+// written by way of a tracker is at last. A record that is written below the end is a *CutError of Flush.
+func (s *Session) Track(topic string, partition int32, end, last int64) *Tracker {
+	t := &Tracker{topic: topic, partition: partition, end: end, last: last}
 	t.promise = func(r *kgo.Record, err error) {
 		s.acked(err)
 		switch {
@@ -338,7 +339,7 @@ func (s *Session) Track(topic string, partition int32, end int64) *Tracker {
 			s.lost.CompareAndSwap(nil, cut)
 			s.note(cut)
 		default:
-			t.end = r.Offset + 1
+			t.end, t.last = r.Offset+1, r.Offset
 		}
 		records.Put(r)
 	}
@@ -353,6 +354,9 @@ func (s *Session) Lost() *CutError { return s.lost.Load() }
 
 // End is the offset after the last record that was produced through t, else what Track was given. Valid after Flush.
 func (t *Tracker) End() int64 { return t.end }
+
+// Last is the offset of the last record that was produced through t, else what Track was given. Valid after Flush.
+func (t *Tracker) Last() int64 { return t.last }
 
 // Out is a record to produce.
 type Out struct {

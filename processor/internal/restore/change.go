@@ -84,7 +84,7 @@ func (r *run) inputs(ctx context.Context) ([]int64, []broker.Epoch, Mark, error)
 		return nil, nil, mark, err
 	}
 	for state, e := range r.ends {
-		mark.Ends[state] = e.least
+		mark.Ends[state], mark.Last[state] = e.least, e.last
 	}
 	offsets, epochs := make([]int64, len(r.Inputs)), make([]broker.Epoch, len(r.Inputs))
 	var list []broker.Offset
@@ -119,6 +119,7 @@ func (r *run) inputs(ctx context.Context) ([]int64, []broker.Epoch, Mark, error)
 type end struct {
 	least int64 // it ends there or above
 	most  int64 // no record from there on counts
+	last  int64 // a record stands there that counts, unless it was compacted; -1: none that is known
 }
 
 // endsOf returns, by state, where the changelogs must end. What the marks do not tell, as they are of an early version, of
@@ -127,7 +128,9 @@ func (r *run) endsOf(ctx context.Context, h history, current bool) ([]end, error
 	ends := make([]end, len(r.States))
 	for state, name := range r.States {
 		told := current
+		ends[state].last = -1
 		for _, m := range h {
+			ends[state].last = max(ends[state].last, m.last(name))
 			at, ok := m.end(name)
 			ends[state].least = max(ends[state].least, at)
 			told = told && ok && !m.Loose

@@ -20,6 +20,7 @@ type Mark struct {
 	Topics      []string `json:"topics,omitempty"`    // by input: names; none in a mark of an early version
 	States      []string `json:"states,omitempty"`    // by changelog: names
 	Ends        []int64  `json:"ends,omitempty"`      // by changelog: the offset after the last record that came to count with this offset, or before; none in a mark of an early version
+	Last        []int64  `json:"last,omitempty"`      // by changelog: the offset of the last of these records, -1 where there is none
 	Loose       bool     `json:"loose,omitempty"`     // at least once: records beyond Ends may count too
 	Cut         string   `json:"cut,omitempty"`       // what a running process found a changelog to have lost
 	Resetting   bool     `json:"resetting,omitempty"` // a reset has begun and not ended (R14)
@@ -46,7 +47,7 @@ func (m Mark) hadInput(topic string) bool { return !m.named() || slices.Contains
 
 // current reports whether m, whose text is metadata, is of the application as it is now, wherever its changelogs end.
 func (m Mark) current(metadata string, now Mark) bool {
-	now.Ends = m.Ends
+	now.Ends, now.Last = m.Ends, m.Last
 	return metadata == now.String()
 }
 
@@ -59,6 +60,15 @@ func (m Mark) end(state string) (end int64, ok bool) {
 	return m.Ends[at], true
 }
 
+// last is Mark.Last of a state by name, -1 where the mark does not tell.
+func (m Mark) last(state string) int64 {
+	at := slices.Index(m.States, state)
+	if at < 0 || len(m.Last) != len(m.States) {
+		return -1
+	}
+	return m.Last[at]
+}
+
 func (m Mark) named() bool {
 	return len(m.Topics) == len(m.Inputs) && len(m.States) == len(m.Changelogs)
 }
@@ -67,7 +77,7 @@ func (m Mark) named() bool {
 func (c Config) Mark(incarnation int) Mark {
 	id := c.Identity(incarnation)
 	m := Mark{Format: 1, Incarnation: incarnation, Inputs: id.InputIDs, Changelogs: id.ChangelogIDs, States: c.States,
-		Ends: make([]int64, len(c.States)), Loose: c.Loose}
+		Ends: make([]int64, len(c.States)), Last: slices.Repeat([]int64{-1}, len(c.States)), Loose: c.Loose}
 	for _, t := range c.Inputs {
 		m.Topics = append(m.Topics, t.Name)
 	}
@@ -78,7 +88,7 @@ func (c Config) Mark(incarnation int) Mark {
 func (c Config) MarkBytes() int {
 	m := c.Mark(math.MaxInt32)
 	for i := range m.Ends {
-		m.Ends[i] = math.MaxInt64
+		m.Ends[i], m.Last[i] = math.MaxInt64, math.MaxInt64
 	}
 	return len(m.String())
 }

@@ -54,6 +54,8 @@ const (
 	reportAfter = 5 * time.Second
 	// batchRecords bounds one batch for the store, in changelog records.
 	batchRecords = 64 << 10
+	// oneBatch bounds a read of one record.
+	oneBatch = 64 << 10
 	// ageMargin is how much younger than the changelog's delete.retention.ms local state must be (R7).
 	ageMargin = 10 * time.Minute
 )
@@ -61,6 +63,7 @@ const (
 // Result is a task ready to run.
 type Result struct {
 	Identity task.Identity
+	Mark     Mark
 	Position task.Position
 	Epochs   []broker.Epoch // by input: of the offset where it goes on
 	Restored int64          // changelog records read
@@ -100,7 +103,7 @@ func Task(ctx context.Context, cfg Config, partition int32) (Result, error) {
 			r.log.Info("restored", "records", r.restored, "took", time.Since(began).Round(time.Millisecond))
 		}
 		at.Time = began.UnixMilli()
-		return Result{identity, at, epochs, r.restored}, nil
+		return Result{identity, mark, at, epochs, r.restored}, nil
 	}
 }
 
@@ -309,7 +312,26 @@ func (r *run) changelog(ctx context.Context, state int, at *task.Position) error
 		return &MismatchError{fmt.Sprintf("transactions that the committed offsets know of wrote to changelog %s partition %d up to offset %d, but its end is %d: the changelog lost records. Run penstock reset",
 			r.Changelogs[state].Name, r.partition, r.ends[state].least, bounds.HW)}
 	}
-	return r.read(ctx, state, at, bounds.Start, bounds.HW)
+	if err := r.read(ctx, state, at, bounds.Start, bounds.HW); err != nil || r.ends == nil || r.ends[state].last < bounds.Start {
+		return err
+	}
+	return r.stands(ctx, state, r.ends[state].last)
+}
+
+// stands refuses a changelog that was cut, and has grown past the cut by what does not count.
+func (r *run) stands(ctx context.Context, state int, offset int64) error {
+	reader := r.Cluster.Reader(r.Changelogs[state], r.partition)
+	reader.MaxBytes = oneBatch
+	var found broker.Standing
+	err := r.retry(ctx, "look for the changelog's last record", func() (err error) {
+		found, err = reader.At(ctx, offset)
+		return err
+	})
+	if err != nil || found != broker.Void {
+		return err
+	}
+	return &MismatchError{fmt.Sprintf("transactions that the committed offsets know of wrote a record to changelog %s partition %d at offset %d, where none of a committed transaction stands now: the changelog lost records. Run penstock reset",
+		r.Changelogs[state].Name, r.partition, offset)}
 }
 
 // read reads a topic from at's position, or its start, until the target is passed.

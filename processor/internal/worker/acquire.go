@@ -91,7 +91,7 @@ func (w *Worker) restored(ctx context.Context, m restored) error {
 		return w.restoreFailed(ctx, m)
 	}
 	o := &owned{epoch: m.of.epoch, identity: m.result.Identity, frozenAt: time.Now(),
-		mark: w.cfg.Restore.Mark(m.result.Identity.Incarnation)}
+		mark: m.result.Mark}
 	o.task = task.New(task.Config{
 		Topology: w.cfg.Topology, Partition: m.of.partition, Store: w.cfg.Restore.Store, Arena: &w.arena,
 		Limits: w.cfg.Limits, BadInput: w.cfg.BadInput, Rejected: w.rejected, Timers: m.timers, Tables: w.cfg.Tables,
@@ -112,7 +112,7 @@ func (w *Worker) restored(ctx context.Context, m restored) error {
 func (w *Worker) track(o *owned) {
 	o.tracks = o.tracks[:0]
 	for state := range w.cfg.Topology.States {
-		o.tracks = append(o.tracks, w.session.Track(w.cfg.Topology.ChangelogTopic(state), o.task.Partition(), o.task.Changelog(state)))
+		o.tracks = append(o.tracks, w.session.Track(w.cfg.Topology.ChangelogTopic(state), o.task.Partition(), o.task.Changelog(state), o.mark.Last[state]))
 	}
 	o.letters = w.session.To(w.cfg.Topology.DeadLetterTopic(), o.task.Partition())
 }

@@ -65,7 +65,7 @@ func (w *Worker) commitOffsets(ctx context.Context, touched []*owned) error {
 	var offsets []broker.Offset
 	for _, o := range touched {
 		for state, t := range o.tracks {
-			o.mark.Ends[state] = t.End()
+			o.mark.Ends[state], o.mark.Last[state] = t.End(), t.Last()
 		}
 		offsets = append(offsets, w.offsets(o, o.mark.String())...)
 	}
