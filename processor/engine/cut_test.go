@@ -119,6 +119,22 @@ func cutAt(req *kmsg.OffsetForLeaderEpochRequest, end int64) *kmsg.OffsetForLead
 	return resp
 }
 
+// process sends n transactions, and runs the window until their updates are there.
+func (w *world) process(n int, cfg engine.Config) {
+	w.t.Helper()
+	w.send(n)
+	stop := w.start(cfg)
+	w.updates()
+	stop()
+}
+
+// commit sets the group's offsets, once it has no member.
+func (w *world) commit(offsets kadm.Offsets) {
+	w.t.Helper()
+	adm := kadm.NewClient(w.client)
+	require.Eventually(w.t, func() bool { return adm.CommitAllOffsets(w.t.Context(), "app", offsets) == nil }, 20*time.Second, 100*time.Millisecond)
+}
+
 // refused runs the window, which must end by itself, with an error that says this.
 func (w *world) refused(cfg engine.Config, says ...string) {
 	w.t.Helper()
@@ -137,10 +153,7 @@ func TestACutChangelogIsRefused(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
 			dir := t.TempDir()
-			w.send(400)
-			stop := w.start(w.config(dir))
-			w.updates()
-			stop()
+			w.process(400, w.config(dir))
 			w.cluster.ControlKey(int16(kmsg.ListOffsets), func(r kmsg.Request) (kmsg.Response, error, bool) {
 				w.cluster.KeepControl()
 				req := r.(*kmsg.ListOffsetsRequest)
@@ -218,10 +231,7 @@ func TestAChangelogThatWasCutAndFilledIsRefused(t *testing.T) {
 			t.Parallel()
 			w := newWorldOf(t, 1)
 			dir := t.TempDir()
-			w.send(400)
-			stop := w.start(w.config(dir))
-			w.updates()
-			stop()
+			w.process(400, w.config(dir))
 			adm := kadm.NewClient(w.client)
 			ends, err := adm.ListEndOffsets(t.Context(), changelogTopic)
 			require.NoError(t, err)
@@ -234,7 +244,7 @@ func TestAChangelogThatWasCutAndFilledIsRefused(t *testing.T) {
 			o.Metadata = strings.Replace(o.Metadata, fmt.Sprintf(`"last":[%d]`, end-2), fmt.Sprintf(`"last":[%d]`, end-1), 1)
 			var list kadm.Offsets
 			list.Add(o.Offset)
-			require.Eventually(t, func() bool { return adm.CommitAllOffsets(t.Context(), "app", list) == nil }, 20*time.Second, 100*time.Millisecond)
+			w.commit(list)
 			if !kept {
 				dir = t.TempDir()
 			}
@@ -247,10 +257,7 @@ func TestAChangelogThatWasCutAndFilledIsRefused(t *testing.T) {
 func TestACutThatIsFoundAtAReleaseIsRefused(t *testing.T) {
 	w := newWorldOf(t, 1)
 	cfg := w.config(t.TempDir())
-	w.send(400)
-	stop := w.start(cfg)
-	w.updates()
-	stop()
+	w.process(400, cfg)
 	mend := w.cutChangelog()
 	reached, goOn := make(chan struct{}), make(chan struct{})
 	var once sync.Once
@@ -292,7 +299,7 @@ func TestOffsetsThatWentBackUnderAStandbyAreRefused(t *testing.T) {
 	time.Sleep(2 * time.Second)
 	stopStandby()
 	stopOwner()
-	require.Eventually(t, func() bool { return adm.CommitAllOffsets(t.Context(), "app", before.Offsets()) == nil }, 20*time.Second, 100*time.Millisecond)
+	w.commit(before.Offsets())
 	w.refused(standby, "went back", "summed twice", "reset")
 }
 
@@ -303,18 +310,12 @@ func TestOffsetsThatWentBackAreRefused(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
 			dir := t.TempDir()
-			w.send(400)
-			stop := w.start(w.config(dir))
-			w.updates()
-			stop()
+			w.process(400, w.config(dir))
 			adm := kadm.NewClient(w.client)
 			before, err := adm.FetchOffsets(t.Context(), "app")
 			require.NoError(t, err)
-			w.send(400)
-			stop = w.start(w.config(dir))
-			w.updates()
-			stop()
-			require.Eventually(t, func() bool { return adm.CommitAllOffsets(t.Context(), "app", before.Offsets()) == nil }, 20*time.Second, 100*time.Millisecond)
+			w.process(400, w.config(dir))
+			w.commit(before.Offsets())
 			says := "local state of partition"
 			if !kept {
 				dir, says = t.TempDir(), "but the committed offsets know of none from"
@@ -330,25 +331,19 @@ func TestAtLeastOnceMayBeAheadOfItsOffsets(t *testing.T) {
 	dir := t.TempDir()
 	loose := w.config(dir)
 	loose.Guarantee = engine.AtLeastOnce
-	w.send(400)
-	stop := w.start(loose)
-	w.updates()
-	stop()
+	w.process(400, loose)
 	adm := kadm.NewClient(w.client)
 	before, err := adm.FetchOffsets(t.Context(), "app")
 	require.NoError(t, err)
-	w.send(100)
-	stop = w.start(loose)
-	w.updates()
-	stop()
-	require.Eventually(t, func() bool { return adm.CommitAllOffsets(t.Context(), "app", before.Offsets()) == nil }, 20*time.Second, 100*time.Millisecond)
+	w.process(100, loose)
+	w.commit(before.Offsets())
 	w.sent += 100      // handled again
 	for i := range 4 { // each commits its marks; the last one believes what they say
 		cfg := w.config(t.TempDir())
 		if i == 0 {
 			cfg.Guarantee = engine.AtLeastOnce
 		}
-		stop = w.start(cfg)
+		stop := w.start(cfg)
 		w.updates()
 		w.send(50)
 		w.updates()

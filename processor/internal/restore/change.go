@@ -76,8 +76,11 @@ func (r *run) inputs(ctx context.Context) ([]int64, []broker.Epoch, Mark, error)
 		return nil, nil, mark, err
 	}
 	told := true // the marks are all of the application as it is, so nobody wrote since who did not write them
-	for i := range r.Inputs {
-		told = told && (!r.known[i] || marks[i].current(committed[i].Metadata, mark))
+	changed := false
+	for i, m := range marks {
+		current := m.current(committed[i].Metadata, mark)
+		told = told && (current || !r.known[i])
+		changed = changed || !current || len(m.Ends) != len(mark.Ends)
 	}
 	var err error
 	if r.ends, err = r.endsOf(ctx, h, told); err != nil {
@@ -88,7 +91,6 @@ func (r *run) inputs(ctx context.Context) ([]int64, []broker.Epoch, Mark, error)
 	}
 	offsets, epochs := make([]int64, len(r.Inputs)), make([]broker.Epoch, len(r.Inputs))
 	var list []broker.Offset
-	changed := false
 	for i, topic := range r.Inputs {
 		o := broker.Offset{Topic: topic, Partition: r.partition, Offset: committed[i].Offset, Epoch: committed[i].Epoch, Metadata: mark.String()}
 		if o.Offset >= 0 {
@@ -100,7 +102,6 @@ func (r *run) inputs(ctx context.Context) ([]int64, []broker.Epoch, Mark, error)
 		if err != nil {
 			return nil, nil, mark, err
 		}
-		changed = changed || !marks[i].current(committed[i].Metadata, mark) || len(marks[i].Ends) != len(mark.Ends)
 		list = append(list, o)
 		if offsets[i] == o.Offset {
 			epochs[i] = o.Epoch

@@ -30,15 +30,9 @@ func (w *Worker) recover(ctx context.Context, cause error) error {
 	}
 	w.cfg.Logger.Warn("transaction dropped; the client is replaced and state caught up from the changelog", "worker", w.cfg.Name, "cause", cause)
 	w.abort()
-	type lease struct {
-		partition int32
-		epoch     uint64
-	}
-	var leases []lease
 	var tasks []*owned
 	for p, o := range w.tasks {
 		tasks = append(tasks, o)
-		leases = append(leases, lease{p, o.epoch})
 		w.drop(p)
 		w.cfg.Monitor.Acquired(p) // it serves no more, until it is taken over again
 	}
@@ -65,9 +59,9 @@ func (w *Worker) recover(ctx context.Context, cause error) error {
 			return err
 		}
 	}
-	for _, l := range leases {
-		if w.cfg.Epoch(l.partition) == l.epoch {
-			w.acquire(ctx, l.partition, l.epoch)
+	for _, o := range tasks {
+		if p := o.task.Partition(); w.cfg.Epoch(p) == o.epoch {
+			w.acquire(ctx, p, o.epoch)
 		}
 	}
 	return nil
