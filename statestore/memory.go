@@ -36,6 +36,22 @@ func (m *Memory) Get(dst, key []byte) ([]byte, bool, error) {
 	return append(dst, v...), ok, nil
 }
 
+// GetAll implements Store.
+func (m *Memory) GetAll(keys *Keys, fn func(key, value []byte, ok bool) error) error {
+	for key := range keys.Sorted() {
+		value, ok, err := m.Get(nil, key)
+		if err == nil {
+			err = fn(key, value, ok)
+		}
+		if errors.Is(err, ErrStop) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Apply implements Store.
 func (m *Memory) Apply(b *Batch) error {
 	m.mu.Lock()

@@ -11,6 +11,10 @@ import (
 type Store interface {
 	// Get appends the value of key to dst. The result is the caller's.
 	Get(dst, key []byte) (value []byte, ok bool, err error)
+	// GetAll calls fn for each of the keys, in ascending order and once, with its value and whether the store has it. For many
+	// keys it costs less than a Get for each. It sees the store as it was when it was called. The slices are valid during the
+	// call of fn only. An error of fn ends it and is returned, ErrStop as nil. keys is the caller's again afterwards.
+	GetAll(keys *Keys, fn func(key, value []byte, ok bool) error) error
 	// Apply applies b atomically. It is visible when Apply returns, and durable after the next Flush that returned nil.
 	// A crash leaves the effect of a prefix of the applied batches. b is the caller's again afterwards.
 	Apply(b *Batch) error

@@ -139,13 +139,58 @@ func (s *Store) Get(dst, key []byte) (value []byte, ok bool, err error) {
 	return value, true, classify(closer.Close())
 }
 
+// GetAll implements statestore.Store. One iterator looks for all keys: tables stay open from key to key, and a block that
+// holds several of them is read once.
+func (s *Store) GetAll(keys *statestore.Keys, fn func(key, value []byte, ok bool) error) error {
+	return s.read(nil, fn, func(it *pebble.Iterator, visit visitor) error {
+		for key := range keys.Sorted() {
+			var value []byte
+			ok := it.SeekPrefixGE(key) // the whole key is its prefix
+			if err := it.Error(); err != nil {
+				return classify(err)
+			}
+			if ok {
+				var err error
+				if value, err = it.ValueAndErr(); err != nil {
+					return classify(err)
+				}
+			}
+			if err := visit(key, value, ok); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
 // Scan implements statestore.Store. It sees the store as it was when Scan was called, and holds the memory of what was
 // replaced meanwhile.
-func (s *Store) Scan(lower, upper []byte, fn func(key, value []byte) error) (err error) {
+func (s *Store) Scan(lower, upper []byte, fn func(key, value []byte) error) error {
+	o := &pebble.IterOptions{LowerBound: lower, UpperBound: upper}
+	each := func(key, value []byte, _ bool) error { return fn(key, value) }
+	return s.read(o, each, func(it *pebble.Iterator, visit visitor) error {
+		for ok := it.First(); ok; ok = it.Next() {
+			value, err := it.ValueAndErr()
+			if err != nil {
+				return classify(err)
+			}
+			if err := visit(it.Key(), value, true); err != nil {
+				return err
+			}
+		}
+		return nil // an iterator's error is its Close's too
+	})
+}
+
+type visitor = func(key, value []byte, ok bool) error
+
+// read opens an iterator for loop, which hands what it finds to fn by way of visit. A panic of Pebble's becomes an error
+// that sticks; one of fn's is the caller's.
+func (s *Store) read(o *pebble.IterOptions, fn visitor, loop func(it *pebble.Iterator, visit visitor) error) (err error) {
 	if err := s.enter(); err != nil {
 		return err
 	}
-	outside := false // in fn, whose panics are the caller's
+	outside := false
 	defer func() {
 		defer s.calls.Done()
 		if outside {
@@ -155,26 +200,25 @@ func (s *Store) Scan(lower, upper []byte, fn func(key, value []byte) error) (err
 			err = s.health.fail(panicked(p))
 		}
 	}()
-	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
+	it, err := s.db.NewIter(o)
 	if err != nil {
 		return classify(err)
 	}
-	defer func() { err = errors.Join(err, classify(it.Close())) }()
-	for ok := it.First(); ok; ok = it.Next() {
-		v, err := it.ValueAndErr()
-		if err != nil {
-			return classify(err)
+	defer func() {
+		if closed := classify(it.Close()); err == nil {
+			err = closed
 		}
+	}()
+	err = loop(it, func(key, value []byte, ok bool) error {
 		outside = true
-		err = fn(it.Key(), v)
+		err := fn(key, value, ok)
 		outside = false
-		if errors.Is(err, statestore.ErrStop) {
-			return nil
-		} else if err != nil {
-			return err
-		}
+		return err
+	})
+	if errors.Is(err, statestore.ErrStop) {
+		return nil
 	}
-	return nil
+	return err
 }
 
 // Flush implements statestore.Store.

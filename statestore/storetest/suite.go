@@ -252,6 +252,19 @@ func equalsAMap(t *testing.T, make func(t *testing.T) Device) {
 			want = append(want, k+"="+model[k])
 		}
 		require.Equal(rt, want, content(rt, s, nil, nil))
+		var asked statestore.Keys
+		for _, k := range rapid.SliceOf(key).Draw(rt, "asked") {
+			asked.Add([]byte(k))
+		}
+		last := ""
+		require.NoError(rt, s.GetAll(&asked, func(k, v []byte, ok bool) error {
+			require.Greater(rt, string(k), last)
+			last = string(k)
+			value, there := model[last]
+			require.Equal(rt, there, ok)
+			require.Equal(rt, value, string(v))
+			return nil
+		}))
 		require.NoError(rt, s.Close())
 	})
 }

@@ -37,17 +37,18 @@ type Session struct {
 	epochs  map[place]Epoch // of the last record
 	v2      bool            // transaction.version >= 2
 
-	failed atomic.Pointer[error] // first produce that failed
-	lost   atomic.Pointer[CutError]
-	ending atomic.Bool        // the last transaction's end was asked for, and nothing of the next one is written
-	life   context.Context    // of the client
-	cut    context.CancelFunc // ends it, whatever the client is at
-	begun  bool               // a transaction is, at the client
-	sent   int                // records of this transaction
-	record topology.Record
-	ahead  Ahead
-	keys   [][]byte
-	plain  func(*kgo.Record, error)
+	failed  atomic.Pointer[error] // first produce that failed
+	lost    atomic.Pointer[CutError]
+	ending  atomic.Bool        // the last transaction's end was asked for, and nothing of the next one is written
+	life    context.Context    // of the client
+	cut     context.CancelFunc // ends it, whatever the client is at
+	begun   bool               // a transaction is, at the client
+	sent    int                // records of this transaction
+	record  topology.Record
+	ahead   Ahead
+	next    []*kgo.Record // that ahead is told of, and how it asks for their keys
+	nextKey func(i int) []byte
+	plain   func(*kgo.Record, error)
 }
 
 // fetchMaxBytes bounds what a session fetches ahead, as it lies on the broker; in memory a small record takes several
@@ -204,15 +205,18 @@ func (e *FetchError) OutOfRange() bool { return errors.Is(e.Err, kerr.OffsetOutO
 // noWait is how the client is asked for what it has at hand.
 var noWait context.Context
 
-// Ahead is told of the keys of the records that come next, a few at a time; what it does may only make the calls that
-// follow faster. The slices are valid during the call.
+// Ahead is told, once in so many records, of the n records that come next in a partition, by their keys. What it does may
+// only make the calls that follow faster. The keys are those of the records.
 type Ahead struct {
-	Keys int // at a time
-	Fn   func(partition int32, keys [][]byte)
+	Every int
+	Fn    func(partition int32, n int, key func(i int) []byte)
 }
 
 // SetAhead sets it, for all polls.
-func (s *Session) SetAhead(a Ahead) { s.ahead, s.keys = a, make([][]byte, 0, a.Keys) }
+func (s *Session) SetAhead(a Ahead) {
+	s.ahead = a
+	s.nextKey = func(i int) []byte { return s.next[i].Key } // once, not in each call
+}
 
 // Buffered is Poll for what has been fetched already.
 func (s *Session) Buffered(fn func(r *topology.Record, control bool) error) (n int, err error) {
@@ -248,8 +252,9 @@ func (s *Session) take(fetches kgo.Fetches, fn func(r *topology.Record, control 
 					s.epochs[place{input, p.Partition}] = epochOf(p.Records[n-1].LeaderEpoch)
 				}
 				for i, r := range p.Records {
-					if s.ahead.Keys > 0 && i%s.ahead.Keys == 0 {
-						s.tell(p.Partition, p.Records[i:])
+					if s.ahead.Every > 0 && i%s.ahead.Every == 0 {
+						s.next = p.Records[i:]
+						s.ahead.Fn(p.Partition, len(s.next), s.nextKey)
 					}
 					n++
 					if e := fn(s.convert(input, r), r.Attrs.IsControl()); e != nil {
@@ -260,14 +265,6 @@ func (s *Session) take(fetches kgo.Fetches, fn func(r *topology.Record, control 
 		}
 	}
 	return n, err
-}
-
-func (s *Session) tell(partition int32, records []*kgo.Record) {
-	s.keys = s.keys[:0]
-	for _, r := range records[:min(len(records), s.ahead.Keys)] {
-		s.keys = append(s.keys, r.Key)
-	}
-	s.ahead.Fn(partition, s.keys)
 }
 
 type place struct {

@@ -106,14 +106,14 @@ func (t *Task) Freeze(b *statestore.Batch, identity Identity) uint64 {
 				continue // came and went between two freezes
 			}
 			e.frozen = t.freezeSeq
-			tb.keyBuf = append(append(tb.keyBuf[:0], tb.prefix...), e.key...)
+			key := tb.storeKey(bytesOf(e.key))
 			if e.exists {
-				b.Set(tb.keyBuf, e.value)
+				b.Set(key, e.value)
 				if tb.written != nil {
 					tb.written.add(maphash.String(keySetSeed, e.key))
 				}
 			} else {
-				b.Delete(tb.keyBuf)
+				b.Delete(key)
 			}
 			e.stored = e.exists
 		}

@@ -45,23 +45,24 @@ func TestIndexIsAMap(t *testing.T) {
 	})
 }
 
-// Warm only reads: of keys that are there, that are not, of none, of too many.
-func TestWarmChangesNothing(t *testing.T) {
+// Ahead only reads: of keys that are there, that are not, of none, of too many.
+func TestAheadChangesNothing(t *testing.T) {
 	topo, err := session.Window(session.Config{ID: "warm", Input: "in", Output: "out"}).Topology()
 	require.NoError(t, err)
 	tk := New(Config{Topology: topo, Store: statestore.NewMemory(), Arena: &Arena{}}, Position{Inputs: []int64{0}, Changelogs: []int64{0}})
+	ahead := func(keys [][]byte) { tk.Ahead(len(keys), func(i int) []byte { return keys[i] }) }
 	var keys [][]byte
-	tk.Warm(keys)
-	for i := range 3 * WarmKeys {
+	ahead(keys)
+	for i := range 3 * AheadEvery {
 		key := fmt.Appendf(nil, "session-%d", i)
 		keys = append(keys, key, fmt.Appendf(nil, "absent-%d", i), nil)
-		tk.Warm(keys)
+		ahead(keys)
 		require.NoError(t, tk.Step(&topology.Record{Offset: int64(i), Key: key, Value: fmt.Appendf(nil, `{"sessionId":%q,"winAmount":%d}`, key, i)}, 1))
 	}
-	tk.Warm(keys)
-	require.Equal(t, 3*WarmKeys, tk.CacheEntries())
+	ahead(keys)
+	require.Len(t, tk.tables[0].touched, 3*AheadEvery)
 	tk.Prepare(nil)
 	tk.Keep([]int64{-1}, 1)
-	tk.Warm(keys)
-	require.Equal(t, 3*WarmKeys, tk.CacheEntries())
+	ahead(keys)
+	require.Equal(t, 3*AheadEvery, tk.Dirty())
 }

@@ -26,6 +26,11 @@ type table struct {
 
 	due *deadlines // of a timer's table: its index; else nil
 
+	// What the records asked for since the last Task.readAhead, and how much of it the store was asked for; and the mark of
+	// the entries that the next ones will ask for.
+	asked, missed int
+	awaited       uint8
+
 	// Of the keys that the store may hold: those that it held, nil until that is known, and those written since.
 	known, written *keySet
 }
@@ -48,11 +53,12 @@ type entry struct {
 	indexed int64  // where the key stands in table.due
 	exists  bool   // committed
 	phase   phase
-	touched bool // in table.touched
-	changes bool // Prepare found that the transaction changes the committed value
-	dirty   bool // in table.dirty
-	stored  bool // a freeze wrote the key, or the store was seen to hold it
-	visited bool // since the eviction's hand came by
+	touched bool  // in table.touched
+	changes bool  // Prepare found that the transaction changes the committed value
+	dirty   bool  // in table.dirty
+	stored  bool  // a freeze wrote the key, or the store was seen to hold it
+	visited bool  // since the eviction's hand came by
+	awaited uint8 // by a record to come, while it equals table.awaited
 }
 
 // cell is an entry with room for a short key and short values beside it, so that a record meets one piece of memory. A
@@ -79,6 +85,9 @@ func newEntry(key []byte) *entry {
 
 // entryOverhead is what an entry costs beside its bytes, index and ring included.
 const entryOverhead = 200
+
+// minEntryBytes is the least size of an entry.
+const minEntryBytes = entryOverhead + 2*cellBytes
 
 type undo struct {
 	entry    *entry
@@ -124,7 +133,8 @@ func (t *Task) slot(state int) (*entry, error) {
 			return nil, err
 		}
 	}
-	e.visited = true
+	e.visited, e.awaited = true, 0
+	tb.asked++
 	t.slots[state] = e
 	return e, nil
 }
@@ -132,9 +142,9 @@ func (t *Task) slot(state int) (*entry, error) {
 func (t *Task) load(tb *table, key []byte) (*entry, error) {
 	e := newEntry(key)
 	if !tb.absent(key) {
-		tb.keyBuf = append(append(tb.keyBuf[:0], tb.prefix...), key...)
 		t.stats.StoreReads++
-		value, ok, err := t.cfg.Store.Get(e.value, tb.keyBuf)
+		tb.missed++
+		value, ok, err := t.cfg.Store.Get(e.value, tb.storeKey(key))
 		if err != nil {
 			return nil, err
 		}
@@ -143,17 +153,28 @@ func (t *Task) load(tb *table, key []byte) (*entry, error) {
 		}
 		e.stored = e.exists
 	}
+	return e, tb.admit(e)
+}
+
+// storeKey is a key as the store has it, until the next call.
+func (tb *table) storeKey(key []byte) []byte {
+	tb.keyBuf = append(append(tb.keyBuf[:0], tb.prefix...), key...)
+	return tb.keyBuf
+}
+
+// admit takes an entry that holds what the store has of its key into the cache.
+func (tb *table) admit(e *entry) error {
 	e.indexed = notIndexed
 	if tb.due != nil && e.exists {
 		var ok bool
 		if e.indexed, ok = topology.Deadline(e.value); !ok {
-			return nil, fmt.Errorf("key %q of a timer: a value of %d bytes is %w", key, len(e.value), ErrDeadline)
+			return fmt.Errorf("key %q of a timer: a value of %d bytes is %w", e.key, len(e.value), ErrDeadline)
 		}
 	}
 	tb.entries.put(e)
 	tb.ring = append(tb.ring, e)
 	tb.bytes += e.size()
-	return e, nil
+	return nil
 }
 
 func (e *entry) size() int { return entryOverhead + len(e.key) + cap(e.value) + cap(e.pending) }
@@ -184,7 +205,7 @@ func (t *Task) evict() {
 				tb.hand = 0
 			}
 			e := tb.ring[tb.hand]
-			if e.visited || e.dirty || e.touched || e.frozen > t.appliedSeq {
+			if e.visited || e.dirty || e.touched || e.frozen > t.appliedSeq || e.awaited > 0 && e.awaited == tb.awaited {
 				e.visited = false
 				tb.hand++
 				continue

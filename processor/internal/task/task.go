@@ -2,11 +2,13 @@ package task
 
 import (
 	"github.com/penstock/penstock/processor/internal/topology"
+	"github.com/penstock/penstock/statestore"
 )
 
-// Reader is the part of a store that a task uses. Get appends the value of key to dst.
+// Reader is the part of a statestore.Store that a task uses.
 type Reader interface {
 	Get(dst, key []byte) (value []byte, ok bool, err error)
+	GetAll(keys *statestore.Keys, fn func(key, value []byte, ok bool) error) error
 }
 
 // Tables is where rows are looked up. The slice is the caller's.
@@ -97,6 +99,9 @@ type Task struct {
 	held    []Effect          // emissions that a later one may replace
 	stats   Stats
 	warmed  uint64 // of no meaning: what was read to warm the processor's cache
+	stepped int    // records since the last readAhead
+	readIn  int    // after how many records readAhead is due
+	keys    statestore.Keys
 
 	removing []int   // states that the current record removed its key's value from
 	removes  []int64 // by state: how often that was done in this transaction

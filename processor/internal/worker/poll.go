@@ -63,10 +63,10 @@ func (w *Worker) wait(ctx context.Context, limit time.Duration) error {
 	return nil
 }
 
-// warm prepares for the next records of a partition.
-func (w *Worker) warm(partition int32, keys [][]byte) {
+// ahead prepares for the next records of a partition.
+func (w *Worker) ahead(partition int32, n int, key func(i int) []byte) {
 	if o := w.tasks[partition]; o != nil {
-		o.task.Warm(keys)
+		o.task.Ahead(n, key)
 	}
 }
 

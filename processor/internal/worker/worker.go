@@ -156,7 +156,7 @@ func (w *Worker) openSession(ctx context.Context, cfg broker.SessionConfig) erro
 	if ctx.Err() != nil {
 		s.Cut()
 	}
-	s.SetAhead(broker.Ahead{Keys: task.WarmKeys, Fn: w.warm})
+	s.SetAhead(broker.Ahead{Every: task.AheadEvery, Fn: w.ahead})
 	return nil
 }
 

@@ -1,0 +1,118 @@
+package task
+
+import "hash/maphash"
+
+// AheadEvery is after how many records [Task.Ahead] is to be called again: enough for the waits for memory of their entries to
+// overlap, few enough for these to be still in the processor's cache when they are stepped.
+const AheadEvery = 16
+
+// Ahead prepares for the next n records of the partition, of which key tells the keys. It changes how long they take, and
+// nothing else: what cannot be read now is read when its record is stepped, which tells why not.
+func (t *Task) Ahead(n int, key func(i int) []byte) {
+	if t.readIn -= AheadEvery; t.readIn <= 0 {
+		t.readIn = t.readAhead(n, key)
+	}
+	var next [AheadEvery][]byte
+	keys := next[:min(n, AheadEvery)]
+	for i := range keys {
+		keys[i] = key(i)
+	}
+	for _, tb := range t.tables {
+		t.warmed += tb.entries.warm(keys)
+	}
+}
+
+// Bounds of what is read ahead.
+const (
+	readAheadMost  = 16 << 10 // records at a time: the more there are, the less a read costs
+	readAheadPart  = 2        // of a table's part of the cache, 1 in so many bytes, that may wait for their records
+	readAheadAsked = 2        // a state is read ahead if 1 in so many records asked for it,
+	readAheadMiss  = 8        // and the store was asked for 1 in so many of them
+)
+
+// readAhead reads what the store holds for the next records, of the states that the last ones asked it for. It returns
+// after how many records it is to be called again.
+func (t *Task) readAhead(n int, key func(i int) []byte) int {
+	n = min(n, readAheadMost, max(AheadEvery, t.cfg.CacheBytes/max(1, len(t.tables))/readAheadPart/minEntryBytes))
+	for _, tb := range t.tables {
+		wanted := tb.asked*readAheadAsked >= t.stepped && tb.missed*readAheadMiss >= tb.asked
+		tb.asked, tb.missed = 0, 0
+		tb.awaited = tb.awaited%255 + 1 // those of the last time are awaited no longer
+		if wanted && t.stepped > 0 {
+			t.readTable(tb, n, key)
+		}
+	}
+	t.stepped = 0
+	return n
+}
+
+// readTable brings the entries of the next n records into the cache, where they stay until these are stepped.
+func (t *Task) readTable(tb *table, n int, key func(i int) []byte) {
+	t.keys.Reset()
+	for i := range n {
+		k := key(i)
+		switch e := tb.entries.get(k); {
+		case e != nil:
+			e.awaited = tb.awaited
+		case tb.absent(k):
+			e = newEntry(k)
+			e.awaited = tb.awaited
+			_ = tb.admit(e) // no value, no fault
+		default:
+			t.keys.Add(tb.storeKey(k))
+		}
+	}
+	if t.keys.Len() == 0 {
+		return
+	}
+	// An error, of the store or a value, is met again by the step that needs it.
+	_ = t.cfg.Store.GetAll(&t.keys, func(key, value []byte, ok bool) error {
+		e := newEntry(key[len(tb.prefix):])
+		if ok {
+			e.value, e.exists, e.stored = append(e.value, value...), true, true
+		}
+		e.awaited = tb.awaited
+		t.stats.StoreReads++
+		tb.missed++
+		return tb.admit(e)
+	})
+}
+
+func (x *index) warm(keys [][]byte) (sum uint64) {
+	if len(x.slots) == 0 {
+		return 0
+	}
+	var entries [AheadEvery]*entry
+	mask := uint64(len(x.slots) - 1)
+	for i, key := range keys {
+		entries[i] = x.slots[maphash.Bytes(indexSeed, key)&mask].entry // the first slot is mostly the right one
+	}
+	for _, e := range entries[:len(keys)] {
+		if e != nil {
+			sum += e.touch()
+		}
+	}
+	return sum
+}
+
+// ahead is how far the loops over touched entries fetch before them.
+const ahead = 12
+
+// warmNext fetches the entry that a loop over entries comes to soon.
+func (t *Task) warmNext(entries []*entry, i int) {
+	if i+ahead < len(entries) {
+		t.warmed += entries[i+ahead].touch()
+	}
+}
+
+// touch reads where an entry's cell has its parts: the key's bytes, the fields, the values.
+func (e *entry) touch() uint64 {
+	sum := e.recSeq + uint64(len(e.value))
+	if len(e.key) > 0 {
+		sum += uint64(e.key[0])
+	}
+	if cap(e.pending) > 0 {
+		sum += uint64(e.pending[:1][0])
+	}
+	return sum
+}
