@@ -23,11 +23,13 @@ func (k *Keys) Sorted() iter.Seq[[]byte] {
 	return func(yield func([]byte) bool) {
 		k.batch.Sort()
 		var last []byte
+		first := true
 		for o := range k.batch.All() {
-			if last != nil && bytes.Equal(o.Key, last) {
+			if !first && bytes.Equal(o.Key, last) {
 				continue
 			}
-			if last = o.Key; !yield(last) {
+			first, last = false, o.Key
+			if !yield(last) {
 				return
 			}
 		}

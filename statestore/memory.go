@@ -38,12 +38,23 @@ func (m *Memory) Get(dst, key []byte) ([]byte, bool, error) {
 
 // GetAll implements Store.
 func (m *Memory) GetAll(keys *Keys, fn func(key, value []byte, ok bool) error) error {
+	type found struct {
+		key, value []byte
+		ok         bool
+	}
+	var all []found
+	m.mu.RLock()
+	if m.closed {
+		m.mu.RUnlock()
+		return ErrClosed
+	}
 	for key := range keys.Sorted() {
-		value, ok, err := m.Get(nil, key)
-		if err == nil {
-			err = fn(key, value, ok)
-		}
-		if errors.Is(err, ErrStop) {
+		value, ok := m.values[string(key)]
+		all = append(all, found{key, bytes.Clone(value), ok})
+	}
+	m.mu.RUnlock()
+	for _, f := range all {
+		if err := fn(f.key, f.value, f.ok); errors.Is(err, ErrStop) {
 			return nil
 		} else if err != nil {
 			return err

@@ -160,6 +160,7 @@ func closed(t *testing.T, d Device) {
 	require.ErrorIs(t, s.Apply(&statestore.Batch{}), statestore.ErrClosed)
 	require.ErrorIs(t, s.Flush(), statestore.ErrClosed)
 	require.ErrorIs(t, s.Scan(nil, nil, nil), statestore.ErrClosed)
+	require.ErrorIs(t, s.GetAll(&statestore.Keys{}, nil), statestore.ErrClosed)
 	require.ErrorIs(t, s.Close(), statestore.ErrClosed)
 }
 
