@@ -1,7 +1,5 @@
 package task
 
-import "hash/maphash"
-
 // AheadEvery is after how many records [Task.Ahead] is to be called again: enough for the waits for memory of their entries to
 // overlap, few enough for these to be still in the processor's cache when they are stepped.
 const AheadEvery = 16
@@ -33,16 +31,17 @@ const (
 // readAhead reads what the store holds for the next records, of the states that the last ones asked it for. It returns
 // after how many records it is to be called again.
 func (t *Task) readAhead(n int, key func(i int) []byte) int {
-	n = min(n, readAheadMost, max(AheadEvery, t.cfg.CacheBytes/max(1, len(t.tables))/readAheadPart/minEntryBytes))
+	n = min(n, readAheadMost, max(AheadEvery, t.tableBytes()/readAheadPart/minEntryBytes))
+	stepped := int(t.recSeq - t.readSeq)
+	t.readSeq = t.recSeq
 	for _, tb := range t.tables {
-		wanted := tb.asked*readAheadAsked >= t.stepped && tb.missed*readAheadMiss >= tb.asked
+		wanted := stepped > 0 && tb.asked*readAheadAsked >= stepped && tb.missed*readAheadMiss >= tb.asked
 		tb.asked, tb.missed = 0, 0
 		tb.awaited = tb.awaited%255 + 1 // those of the last time are awaited no longer
-		if wanted && t.stepped > 0 {
+		if wanted {
 			t.readTable(tb, n, key)
 		}
 	}
-	t.stepped = 0
 	return n
 }
 
@@ -57,7 +56,7 @@ func (t *Task) readTable(tb *table, n int, key func(i int) []byte) {
 		case tb.absent(k):
 			e = newEntry(k)
 			e.awaited = tb.awaited
-			_ = tb.admit(e) // no value, no fault
+			_ = tb.admit(e, false) // no value, no fault
 		default:
 			t.keys.Add(tb.storeKey(k))
 		}
@@ -68,51 +67,10 @@ func (t *Task) readTable(tb *table, n int, key func(i int) []byte) {
 	// An error, of the store or a value, is met again by the step that needs it.
 	_ = t.cfg.Store.GetAll(&t.keys, func(key, value []byte, ok bool) error {
 		e := newEntry(key[len(tb.prefix):])
-		if ok {
-			e.value, e.exists, e.stored = append(e.value, value...), true, true
-		}
+		e.value = append(e.value, value...)
 		e.awaited = tb.awaited
 		t.stats.StoreReads++
 		tb.missed++
-		return tb.admit(e)
+		return tb.admit(e, ok)
 	})
-}
-
-func (x *index) warm(keys [][]byte) (sum uint64) {
-	if len(x.slots) == 0 {
-		return 0
-	}
-	var entries [AheadEvery]*entry
-	mask := uint64(len(x.slots) - 1)
-	for i, key := range keys {
-		entries[i] = x.slots[maphash.Bytes(indexSeed, key)&mask].entry // the first slot is mostly the right one
-	}
-	for _, e := range entries[:len(keys)] {
-		if e != nil {
-			sum += e.touch()
-		}
-	}
-	return sum
-}
-
-// ahead is how far the loops over touched entries fetch before them.
-const ahead = 12
-
-// warmNext fetches the entry that a loop over entries comes to soon.
-func (t *Task) warmNext(entries []*entry, i int) {
-	if i+ahead < len(entries) {
-		t.warmed += entries[i+ahead].touch()
-	}
-}
-
-// touch reads where an entry's cell has its parts: the key's bytes, the fields, the values.
-func (e *entry) touch() uint64 {
-	sum := e.recSeq + uint64(len(e.value))
-	if len(e.key) > 0 {
-		sum += uint64(e.key[0])
-	}
-	if cap(e.pending) > 0 {
-		sum += uint64(e.pending[:1][0])
-	}
-	return sum
 }

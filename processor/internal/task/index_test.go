@@ -61,8 +61,10 @@ func TestAheadChangesNothing(t *testing.T) {
 	}
 	ahead(keys)
 	require.Len(t, tk.tables[0].touched, 3*AheadEvery)
+	require.Equal(t, 6*AheadEvery+1, tk.CacheEntries(), "the keys that were named, and no other")
 	tk.Prepare(nil)
 	tk.Keep([]int64{-1}, 1)
 	ahead(keys)
 	require.Equal(t, 3*AheadEvery, tk.Dirty())
+	require.Equal(t, 6*AheadEvery+1, tk.CacheEntries())
 }

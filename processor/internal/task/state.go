@@ -27,7 +27,7 @@ type table struct {
 	due *deadlines // of a timer's table: its index; else nil
 
 	// What the records asked for since the last Task.readAhead, and how much of it the store was asked for; and the mark of
-	// the entries that the next ones will ask for.
+	// the entries that the next ones will ask for, never 0.
 	asked, missed int
 	awaited       uint8
 
@@ -96,7 +96,7 @@ type undo struct {
 }
 
 func newTable(partition int32, state string) *table {
-	return &table{prefix: StatePrefix(partition, state)}
+	return &table{prefix: StatePrefix(partition, state), awaited: 1}
 }
 
 // StatePrefix is what all of a state's keys in the store begin with: the partition in 4 bytes, big endian, the state's
@@ -140,20 +140,16 @@ func (t *Task) slot(state int) (*entry, error) {
 }
 
 func (t *Task) load(tb *table, key []byte) (*entry, error) {
-	e := newEntry(key)
+	e, ok := newEntry(key), false
 	if !tb.absent(key) {
 		t.stats.StoreReads++
 		tb.missed++
-		value, ok, err := t.cfg.Store.Get(e.value, tb.storeKey(key))
-		if err != nil {
+		var err error
+		if e.value, ok, err = t.cfg.Store.Get(e.value, tb.storeKey(key)); err != nil {
 			return nil, err
 		}
-		if e.exists = ok; ok {
-			e.value = value
-		}
-		e.stored = e.exists
 	}
-	return e, tb.admit(e)
+	return e, tb.admit(e, ok)
 }
 
 // storeKey is a key as the store has it, until the next call.
@@ -162,9 +158,9 @@ func (tb *table) storeKey(key []byte) []byte {
 	return tb.keyBuf
 }
 
-// admit takes an entry that holds what the store has of its key into the cache.
-func (tb *table) admit(e *entry) error {
-	e.indexed = notIndexed
+// admit takes an entry that holds what the store has of its key, if it has it, into the cache.
+func (tb *table) admit(e *entry, stored bool) error {
+	e.exists, e.stored, e.indexed = stored, stored, notIndexed
 	if tb.due != nil && e.exists {
 		var ok bool
 		if e.indexed, ok = topology.Deadline(e.value); !ok {
@@ -195,9 +191,12 @@ func (t *Task) touch(state int, e *entry) {
 	}
 }
 
+// tableBytes is a table's part of the cache's budget.
+func (t *Task) tableBytes() int { return t.cfg.CacheBytes / max(1, len(t.tables)) }
+
 // evict frees entries that the store holds too, least recently used first, until the cache is within its budget.
 func (t *Task) evict() {
-	part := t.cfg.CacheBytes / max(1, len(t.tables))
+	part := t.tableBytes()
 	for _, tb := range t.tables {
 		budget := part - tb.knownBytes()
 		for tries := 2 * len(tb.ring); tb.bytes > budget && tries > 0 && len(tb.ring) > 0; tries-- {
@@ -205,7 +204,7 @@ func (t *Task) evict() {
 				tb.hand = 0
 			}
 			e := tb.ring[tb.hand]
-			if e.visited || e.dirty || e.touched || e.frozen > t.appliedSeq || e.awaited > 0 && e.awaited == tb.awaited {
+			if e.visited || e.dirty || e.touched || e.frozen > t.appliedSeq || e.awaited == tb.awaited {
 				e.visited = false
 				tb.hand++
 				continue

@@ -47,7 +47,6 @@ func (t *Task) Step(r *topology.Record, now int64) error {
 // begin makes r the current record.
 func (t *Task) begin(r *topology.Record, now int64) {
 	t.now, t.record = now, r
-	t.stepped++
 	t.recSeq++
 	clear(t.slots)
 }

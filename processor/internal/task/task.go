@@ -99,7 +99,7 @@ type Task struct {
 	held    []Effect          // emissions that a later one may replace
 	stats   Stats
 	warmed  uint64 // of no meaning: what was read to warm the processor's cache
-	stepped int    // records since the last readAhead
+	readSeq uint64 // recSeq at the last readAhead
 	readIn  int    // after how many records readAhead is due
 	keys    statestore.Keys
 
