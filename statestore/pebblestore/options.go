@@ -32,6 +32,7 @@ const (
 	blockBytes      = 8 << 10
 	tableBytes      = 8 << 20 // of level 0's tables; each deeper level's are twice as large, up to 64 MiB
 	bloomBitsPerKey = 10      // 1 % of the reads of a missing key look at a table
+	worthPercent    = 50      // of a block that its compression must save
 	never           = 1 << 20 // of a threshold at which Pebble would block without a way out
 )
 
@@ -76,7 +77,7 @@ func (o Options) pebble(h *health) *pebble.Options {
 	p.Experimental.CompactionScheduler = pebble.NewConcurrencyLimitSchedulerWithNoPeriodicGrantingForTest()
 	p.TargetFileSizes[0] = tableBytes
 	p.ApplyCompressionSettings(func() pebble.DBCompressionSettings {
-		c := pebble.UniformDBCompressionSettings(sstable.SnappyCompression)
+		c := pebble.UniformDBCompressionSettings(worthwhile())
 		c.Levels[0] = sstable.NoCompression // soon compacted
 		return c
 	})
@@ -86,4 +87,18 @@ func (o Options) pebble(h *health) *pebble.Options {
 		p.Levels[i].FilterType = pebble.TableFilter
 	}
 	return p
+}
+
+// worthwhile is the compression of what compresses well, such as values of JSON, found by samples. Each read of a block
+// that is not in the cache expands the whole block for one key: for small binary values that costs more than it saves.
+func worthwhile() *sstable.CompressionProfile {
+	return &sstable.CompressionProfile{
+		Name:        "worthwhile",
+		DataBlocks:  sstable.SnappyCompression.DataBlocks,
+		ValueBlocks: sstable.SnappyCompression.ValueBlocks,
+		OtherBlocks: sstable.NoCompression.OtherBlocks,
+
+		MinReductionPercent:            worthPercent,
+		AdaptiveReductionCutoffPercent: worthPercent,
+	}
 }
