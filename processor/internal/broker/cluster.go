@@ -20,6 +20,12 @@ type Cluster struct {
 	adm *kadm.Client
 
 	unsettled sync.Map // transactional id -> ending: see settle
+
+	// Of topics, and of groups and topics, for all tasks together; until life ends.
+	listings gathers[listing]
+	commits  gathers[kadm.OffsetResponses]
+	life     context.Context
+	end      context.CancelFunc
 }
 
 // Connect makes a client and asks for the cluster's id.
@@ -29,15 +35,19 @@ func Connect(ctx context.Context, cfg Config) (*Cluster, error) {
 		return nil, err
 	}
 	c := &Cluster{cfg: cfg, cl: cl, adm: kadm.NewClient(cl)}
+	c.life, c.end = context.WithCancel(context.Background())
 	if err := cl.Ping(ctx); err != nil {
-		cl.Close()
+		c.Close()
 		return nil, Explain(ctx, cfg, err)
 	}
 	return c, nil
 }
 
 // Close closes the client.
-func (c *Cluster) Close() { c.cl.Close() }
+func (c *Cluster) Close() {
+	c.end()
+	c.cl.Close()
+}
 
 // ID is the cluster's id.
 func (c *Cluster) ID(ctx context.Context) (string, error) {

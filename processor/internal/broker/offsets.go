@@ -19,8 +19,60 @@ type Bounds struct {
 
 // Bounds asks for the offsets of a topic's partitions. It is answered whole or not at all.
 func (c *Cluster) Bounds(ctx context.Context, topic string) (map[int32]Bounds, error) {
-	all := map[int32]Bounds{}
-	for _, ask := range []struct {
+	l, err := c.list(ctx, topic)
+	if err == nil {
+		err = l.fault()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list offsets of topic %s: %w", topic, err)
+	}
+	return l.bounds, nil
+}
+
+// BoundsOf asks for the offsets of one partition, together with others who ask for those of the topic's.
+func (c *Cluster) BoundsOf(ctx context.Context, topic string, partition int32) (Bounds, error) {
+	l, err := c.list(ctx, topic)
+	if err == nil {
+		err = l.faultOf(partition)
+	}
+	if err != nil {
+		return Bounds{}, fmt.Errorf("list offsets of topic %s partition %d: %w", topic, partition, err)
+	}
+	return l.bounds[partition], nil
+}
+
+// listing is what the brokers say of a topic's offsets: of each partition its bounds, or why they are not known.
+type listing struct {
+	bounds map[int32]Bounds
+	faults map[int32]error // partition -1: the topic's
+}
+
+func (l listing) fault() error {
+	for _, err := range l.faults {
+		return err
+	}
+	return nil
+}
+
+func (l listing) faultOf(partition int32) error {
+	if _, ok := l.bounds[partition]; ok {
+		return nil
+	}
+	for _, p := range []int32{partition, -1} {
+		if err, ok := l.faults[p]; ok {
+			return err
+		}
+	}
+	return kerr.UnknownTopicOrPartition
+}
+
+func (c *Cluster) list(ctx context.Context, topic string) (listing, error) {
+	return c.listings.of(topic).do(ctx, c.life, func(ctx context.Context) (listing, error) { return c.listNow(ctx, topic) })
+}
+
+func (c *Cluster) listNow(ctx context.Context, topic string) (listing, error) {
+	l := listing{map[int32]Bounds{}, map[int32]error{}}
+	for i, ask := range []struct {
 		list func(context.Context, ...string) (kadm.ListedOffsets, error)
 		set  func(*Bounds, int64)
 	}{
@@ -30,19 +82,26 @@ func (c *Cluster) Bounds(ctx context.Context, topic string) (map[int32]Bounds, e
 		{c.adm.ListStartOffsets, func(b *Bounds, o int64) { b.Start = o }},
 	} {
 		listed, err := ask.list(ctx, topic)
-		if err == nil {
-			err = listed.Error()
+		if some := (*kadm.ShardErrors)(nil); errors.As(err, &some) && !some.AllFailed { // some brokers did not answer
+			l.faults[-1], err = err, nil
 		}
 		if err != nil {
-			return nil, fmt.Errorf("list offsets of topic %s: %w", topic, err)
+			return l, err
 		}
-		for p, l := range listed[topic] {
-			b := all[p]
-			ask.set(&b, l.Offset)
-			all[p] = b
+		known := map[int32]Bounds{} // by all answers so far
+		for p, o := range listed[topic] {
+			b, ok := l.bounds[p]
+			switch {
+			case o.Err != nil:
+				l.faults[p] = o.Err
+			case ok || i == 0:
+				ask.set(&b, o.Offset)
+				known[p] = b
+			}
 		}
+		l.bounds = known
 	}
-	return all, nil
+	return l, nil
 }
 
 // Committed is a group's committed offset of one partition.
@@ -84,21 +143,11 @@ var ErrUnstable = errors.New("a transaction on the committed offset is open")
 // Committed asks for the group's committed offsets of a topic, stable ones only (R5): partition by partition, so that
 // an open transaction on one holds up no other.
 func (c *Cluster) Committed(ctx context.Context, group, topic string, partitions []int32) (map[int32]Committed, error) {
-	// The group's offsets go with a topic that is deleted: that none is there says something only of one that is.
-	topics, err := c.adm.ListTopics(ctx, topic)
-	if err == nil {
-		err = topics.Error()
-	}
+	listed, err := c.commits.of(group+"\x00"+topic).do(ctx, c.life, func(ctx context.Context) (kadm.OffsetResponses, error) {
+		return c.committedNow(ctx, group, topic)
+	})
 	if err != nil {
-		return nil, fmt.Errorf("describe topic %s: %w", topic, err)
-	}
-	// All of them, each with its own error.
-	listed, err := c.adm.FetchOffsets(kadm.RequireStable(ctx), group)
-	if errors.Is(err, kerr.GroupIDNotFound) { // a group that never was
-		listed, err = nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("fetch offsets of group %s: %w", group, lacking(err, Read, "group", group))
+		return nil, err
 	}
 	answer := map[int32]Committed{}
 	for _, p := range partitions {
@@ -115,6 +164,36 @@ func (c *Cluster) Committed(ctx context.Context, group, topic string, partitions
 		}
 	}
 	return answer, nil
+}
+
+// CommittedOf is Committed of one partition, asked for together with others who ask for those of the topic's. Its error is
+// the partition's too.
+func (c *Cluster) CommittedOf(ctx context.Context, group, topic string, partition int32) (Committed, error) {
+	all, err := c.Committed(ctx, group, topic, []int32{partition})
+	if err == nil {
+		err = all[partition].Err
+	}
+	return all[partition], err
+}
+
+// committedNow asks for all of a group's committed offsets, each with its own error.
+func (c *Cluster) committedNow(ctx context.Context, group, topic string) (kadm.OffsetResponses, error) {
+	// The group's offsets go with a topic that is deleted: that none is there says something only of one that is.
+	topics, err := c.adm.ListTopics(ctx, topic)
+	if err == nil {
+		err = topics.Error()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("describe topic %s: %w", topic, err)
+	}
+	listed, err := c.adm.FetchOffsets(kadm.RequireStable(ctx), group)
+	if errors.Is(err, kerr.GroupIDNotFound) { // a group that never was
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("fetch offsets of group %s: %w", group, lacking(err, Read, "group", group))
+	}
+	return listed, nil
 }
 
 // Membership is who commits: the fence that the group's coordinator checks (R2).

@@ -177,21 +177,16 @@ func (r *run) grown(ctx context.Context, topic broker.Topic, c broker.Committed)
 }
 
 func (r *run) committed(ctx context.Context, topic broker.Topic) (c broker.Committed, err error) {
-	err = r.retry(ctx, "fetch the committed offset", func() error {
-		all, err := r.Cluster.Committed(ctx, r.App, topic.Name, []int32{r.partition})
-		if err != nil {
-			return err
-		}
-		c = all[r.partition]
-		return c.Err
+	err = r.retry(ctx, "fetch the committed offset", func() (err error) {
+		c, err = r.Cluster.CommittedOf(ctx, r.App, topic.Name, r.partition)
+		return err
 	})
 	return c, err
 }
 
 func (r *run) bounds(ctx context.Context, topic broker.Topic) (b broker.Bounds, err error) {
-	err = r.retry(ctx, "list offsets of "+topic.Name, func() error {
-		all, err := r.Cluster.Bounds(ctx, topic.Name)
-		b = all[r.partition]
+	err = r.retry(ctx, "list offsets of "+topic.Name, func() (err error) {
+		b, err = r.Cluster.BoundsOf(ctx, topic.Name, r.partition)
 		return err
 	})
 	return b, err

@@ -1,0 +1,142 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// R5: an answer is never one that was asked for before the question.
+func TestGatheredAnswersAreNotOlderThanTheirQuestions(t *testing.T) {
+	var g gather[int64]
+	var clock, rounds atomic.Int64
+	var all sync.WaitGroup
+	for range 16 {
+		all.Go(func() {
+			for range 500 {
+				asked := clock.Add(1)
+				answer, err := g.do(t.Context(), t.Context(), func(context.Context) (int64, error) {
+					rounds.Add(1)
+					return clock.Add(1), nil
+				})
+				if err != nil || answer <= asked {
+					t.Errorf("asked at %d, answered as of %d: %v", asked, answer, err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	require.LessOrEqual(t, rounds.Load(), int64(16*500))
+}
+
+func TestGatheredQuestionsShareARound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var g gather[int]
+		rounds := 0
+		ask := func(context.Context) (int, error) {
+			rounds++
+			time.Sleep(time.Second)
+			return rounds, errors.New("with its error")
+		}
+		begun := time.Now()
+		var all sync.WaitGroup
+		for range 100 {
+			all.Go(func() {
+				_, err := g.do(t.Context(), t.Context(), ask)
+				require.EqualError(t, err, "with its error")
+			})
+		}
+		// One who does not wait for it neither ends a round nor waits.
+		impatient, cancel := context.WithTimeout(t.Context(), time.Second/2)
+		defer cancel()
+		_, err := g.do(impatient, t.Context(), ask)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		all.Wait()
+		require.LessOrEqual(t, rounds, 2)
+		require.LessOrEqual(t, time.Since(begun), 2*time.Second)
+	})
+}
+
+// Tasks are taken over all at once: what they ask the brokers must not grow with the square of the partitions.
+func TestBoundsOfManyPartitionsAreAskedForTogether(t *testing.T) {
+	const topic, partitions = "log", 200
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(partitions, topic))
+	require.NoError(t, err)
+	defer cluster.Close()
+	var asked atomic.Int64
+	cluster.ControlKey(int16(kmsg.ListOffsets), func(kmsg.Request) (kmsg.Response, error, bool) {
+		cluster.KeepControl()
+		asked.Add(1)
+		return nil, nil, false
+	})
+	c, err := Connect(t.Context(), Config{Seeds: cluster.ListenAddrs()})
+	require.NoError(t, err)
+	defer c.Close()
+	var all sync.WaitGroup
+	for p := range int32(partitions) {
+		all.Go(func() {
+			b, err := c.BoundsOf(t.Context(), topic, p)
+			if err != nil || b != (Bounds{}) {
+				t.Errorf("partition %d: %+v, %v", p, b, err)
+			}
+			of, err := c.CommittedOf(t.Context(), "group", topic, p)
+			if err != nil || of.Offset != -1 {
+				t.Errorf("partition %d: %+v, %v", p, of, err)
+			}
+		})
+	}
+	all.Wait()
+	require.Less(t, asked.Load(), int64(partitions))
+	_, err = c.BoundsOf(t.Context(), topic, partitions)
+	require.ErrorContains(t, err, "partition 200")
+}
+
+// One partition that nobody leads holds up its own task, and no other.
+func TestBoundsOfAPartitionDoNotWaitForAnother(t *testing.T) {
+	const topic = "log"
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(3, topic))
+	require.NoError(t, err)
+	defer cluster.Close()
+	cluster.ControlKey(int16(kmsg.ListOffsets), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		cluster.KeepControl()
+		req := r.(*kmsg.ListOffsetsRequest)
+		resp := req.ResponseKind().(*kmsg.ListOffsetsResponse)
+		for _, t := range req.Topics {
+			rt := kmsg.NewListOffsetsResponseTopic()
+			rt.Topic = t.Topic
+			for _, p := range t.Partitions {
+				rp := kmsg.NewListOffsetsResponseTopicPartition()
+				rp.Partition, rp.Offset = p.Partition, 5
+				if p.Partition == 1 {
+					rp.Offset, rp.ErrorCode = -1, kerr.ReplicaNotAvailable.Code
+				}
+				rt.Partitions = append(rt.Partitions, rp)
+			}
+			resp.Topics = append(resp.Topics, rt)
+		}
+		return resp, nil, true
+	})
+	c, err := Connect(t.Context(), Config{Seeds: cluster.ListenAddrs()})
+	require.NoError(t, err)
+	defer c.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	for _, p := range []int32{0, 2} {
+		b, err := c.BoundsOf(ctx, topic, p)
+		require.NoError(t, err)
+		require.Equal(t, Bounds{5, 5, 5}, b)
+	}
+	_, err = c.BoundsOf(ctx, topic, 1)
+	require.ErrorIs(t, err, kerr.ReplicaNotAvailable)
+	_, err = c.Bounds(ctx, topic)
+	require.ErrorIs(t, err, kerr.ReplicaNotAvailable, "all or nothing")
+}
