@@ -246,6 +246,14 @@ func TestCloseWaitsForCalls(t *testing.T) {
 		require.NoError(t, set(t, s, 1))
 		var calls sync.WaitGroup
 		calls.Go(func() { callUntilClosed(t, func() error { _, _, err := s.Get(nil, key(1)); return err }) })
+		calls.Go(func() {
+			callUntilClosed(t, func() error {
+				var keys statestore.Keys
+				keys.Add(key(1))
+				keys.Add(key(3))
+				return s.GetAll(&keys, func(k, _ []byte, _ bool) error { _, _, err := s.Get(nil, k); return err })
+			})
+		})
 		calls.Go(func() { callUntilClosed(t, func() error { return set(t, s, 2) }) })
 		calls.Go(func() { callUntilClosed(t, s.Flush) })
 		calls.Go(func() {

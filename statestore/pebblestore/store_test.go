@@ -163,6 +163,21 @@ func TestTablesDamagedUnderAnOpenStoreAreTold(t *testing.T) {
 			for _, file := range tables {
 				harm(t, file, damage)
 			}
+			var keys statestore.Keys
+			for i := 0; i < many; i += 50 {
+				keys.Add(key(i))
+			}
+			at := 0
+			err = s.GetAll(&keys, func(k, v []byte, ok bool) error {
+				require.True(t, ok)
+				require.Equal(t, string(key(at)), string(k))
+				require.Equal(t, fmt.Sprint(at*at), string(v))
+				at += 50
+				return nil
+			})
+			if damage != "tail cut" {
+				require.True(t, statestore.IsCorrupt(err), "%v", err)
+			}
 			failed := 0
 			for i := 0; i < many; i += 50 {
 				got, ok, err := s.Get(nil, key(i))
