@@ -11,6 +11,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/penstock/penstock/processor/internal/gather"
 )
 
 // Cluster asks and changes things that belong to no partition's owner. It is safe for concurrent use.
@@ -22,8 +24,8 @@ type Cluster struct {
 	unsettled sync.Map // transactional id -> ending: see settle
 
 	// Of topics, and of groups and topics, for all tasks together; until life ends.
-	listings gathers[listing]
-	commits  gathers[kadm.OffsetResponses]
+	listings gather.Askers[listing]
+	commits  gather.Askers[kadm.OffsetResponses]
 	life     context.Context
 	end      context.CancelFunc
 }

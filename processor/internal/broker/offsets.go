@@ -67,7 +67,7 @@ func (l listing) faultOf(partition int32) error {
 }
 
 func (c *Cluster) list(ctx context.Context, topic string) (listing, error) {
-	return c.listings.of(topic).do(ctx, c.life, func(ctx context.Context) (listing, error) { return c.listNow(ctx, topic) })
+	return c.listings.Of(topic).Do(ctx, func() (listing, error) { return c.listNow(c.life, topic) })
 }
 
 func (c *Cluster) listNow(ctx context.Context, topic string) (listing, error) {
@@ -143,8 +143,8 @@ var ErrUnstable = errors.New("a transaction on the committed offset is open")
 // Committed asks for the group's committed offsets of a topic, stable ones only (R5): partition by partition, so that
 // an open transaction on one holds up no other.
 func (c *Cluster) Committed(ctx context.Context, group, topic string, partitions []int32) (map[int32]Committed, error) {
-	listed, err := c.commits.of(group+"\x00"+topic).do(ctx, c.life, func(ctx context.Context) (kadm.OffsetResponses, error) {
-		return c.committedNow(ctx, group, topic)
+	listed, err := c.commits.Of(group+"\x00"+topic).Do(ctx, func() (kadm.OffsetResponses, error) {
+		return c.committedNow(c.life, group, topic)
 	})
 	if err != nil {
 		return nil, err

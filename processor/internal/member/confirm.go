@@ -3,7 +3,6 @@ package member
 import (
 	"context"
 	"errors"
-	"sync"
 	"time"
 )
 
@@ -58,7 +57,11 @@ func (g *Group) Held(ctx context.Context, p int32, epoch uint64) (bool, error) {
 // heartbeat was young would say less: a process may have been started a second time with this one's instance id, which
 // takes the partitions at once, and a machine that was suspended has a clock that was, too.
 func (g *Group) Confirmed(ctx context.Context, leases ...Lease) error {
-	member, err := g.confirm.wait(ctx, g.member.Load().Confirm)
+	member, err := g.confirm.Do(ctx, func() (string, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), confirmTimeout) // others wait for it too
+		defer cancel()
+		return g.member.Load().Confirm(ctx)
+	})
 	if err != nil {
 		return err
 	}
@@ -68,55 +71,4 @@ func (g *Group) Confirmed(ctx context.Context, leases ...Lease) error {
 		}
 	}
 	return nil
-}
-
-// confirmer lets callers share one question, each one that begins after its call.
-type confirmer struct {
-	turn chan struct{} // has room for the one whose question is under way
-
-	mu   sync.Mutex
-	next *round
-	last time.Time // when the last question began; belongs to whose turn it is
-}
-
-type round struct {
-	done   chan struct{}
-	member string
-	err    error
-}
-
-func newConfirmer() *confirmer { return &confirmer{turn: make(chan struct{}, 1)} }
-
-func (c *confirmer) wait(ctx context.Context, ask func(context.Context) (string, error)) (string, error) {
-	c.mu.Lock()
-	r := c.next
-	first := r == nil
-	if first {
-		r = &round{done: make(chan struct{})}
-		c.next = r
-	}
-	c.mu.Unlock()
-	if first {
-		c.run(context.WithoutCancel(ctx), r, ask) // others wait for it too
-	}
-	select {
-	case <-r.done:
-		return r.member, r.err
-	case <-ctx.Done():
-		return "", ctx.Err()
-	}
-}
-
-func (c *confirmer) run(ctx context.Context, r *round, ask func(context.Context) (string, error)) {
-	c.turn <- struct{}{} // bounded: each question has a time-out
-	defer func() { <-c.turn }()
-	time.Sleep(confirmInterval - time.Since(c.last))
-	c.last = time.Now()
-	c.mu.Lock()
-	c.next = nil // who comes from here on needs a later question
-	c.mu.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, confirmTimeout)
-	defer cancel()
-	r.member, r.err = ask(ctx)
-	close(r.done)
 }

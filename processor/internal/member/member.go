@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/penstock/penstock/processor/internal/broker"
+	"github.com/penstock/penstock/processor/internal/gather"
 )
 
 // Holder runs tasks. Acquire returns at once; Release returns when the task is stopped, its state is in the store and
@@ -46,13 +47,14 @@ type Group struct {
 	given   []atomic.Pointer[Lease] // nil while the epoch is 0
 	counter uint64
 	leases  map[int32]Holder
-	confirm *confirmer
+	confirm gather.Asker[string]
 }
 
 // Join joins the group. The holders must be ready for Acquire.
 func Join(cfg Config) (*Group, error) {
 	g := &Group{cfg: cfg, epochs: make([]atomic.Uint64, cfg.Partitions), given: make([]atomic.Pointer[Lease], cfg.Partitions),
-		leases: map[int32]Holder{}, confirm: newConfirmer()}
+		leases: map[int32]Holder{}}
+	g.confirm.Pause = confirmInterval
 	return g, g.join()
 }
 

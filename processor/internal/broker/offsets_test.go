@@ -2,11 +2,9 @@ package broker
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -14,57 +12,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
-
-// R5: an answer is never one that was asked for before the question.
-func TestGatheredAnswersAreNotOlderThanTheirQuestions(t *testing.T) {
-	var g gather[int64]
-	var clock, rounds atomic.Int64
-	var all sync.WaitGroup
-	for range 16 {
-		all.Go(func() {
-			for range 500 {
-				asked := clock.Add(1)
-				answer, err := g.do(t.Context(), t.Context(), func(context.Context) (int64, error) {
-					rounds.Add(1)
-					return clock.Add(1), nil
-				})
-				if err != nil || answer <= asked {
-					t.Errorf("asked at %d, answered as of %d: %v", asked, answer, err)
-				}
-			}
-		})
-	}
-	all.Wait()
-	require.LessOrEqual(t, rounds.Load(), int64(16*500))
-}
-
-func TestGatheredQuestionsShareARound(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var g gather[int]
-		rounds := 0
-		ask := func(context.Context) (int, error) {
-			rounds++
-			time.Sleep(time.Second)
-			return rounds, errors.New("with its error")
-		}
-		begun := time.Now()
-		var all sync.WaitGroup
-		for range 100 {
-			all.Go(func() {
-				_, err := g.do(t.Context(), t.Context(), ask)
-				require.EqualError(t, err, "with its error")
-			})
-		}
-		// One who does not wait for it neither ends a round nor waits.
-		impatient, cancel := context.WithTimeout(t.Context(), time.Second/2)
-		defer cancel()
-		_, err := g.do(impatient, t.Context(), ask)
-		require.ErrorIs(t, err, context.DeadlineExceeded)
-		all.Wait()
-		require.LessOrEqual(t, rounds, 2)
-		require.LessOrEqual(t, time.Since(begun), 2*time.Second)
-	})
-}
 
 // Tasks are taken over all at once: what they ask the brokers must not grow with the square of the partitions.
 func TestBoundsOfManyPartitionsAreAskedForTogether(t *testing.T) {
