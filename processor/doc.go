@@ -6,6 +6,7 @@
 // # The way of a record
 //
 //	poll      internal/worker/poll.go     the worker's client reads its tasks' partitions at offsets the engine chose
+//	ahead     internal/task/ahead.go      what the next records ask the store for is read together, in the order of its keys
 //	step      internal/task/step.go       order is checked (R4), the handler runs, its effects stay in the overlay (R1)
 //	tick      internal/worker/tick.go     timers that are due fire, after the records that came before them (R12)
 //	handle    bound.go                    key and value are checked and decoded, the App's own code is called
