@@ -130,12 +130,16 @@ func TestAnErrorAtAnyStepOfACommitIsRecovered(t *testing.T) {
 	}
 }
 
-// exactOverErrors runs an application under load with an error at every third time of a step.
+// exactOverErrors runs an application under load with an error at every third time of a step. There are a few of them: each
+// doubles the pause before the worker that it meets goes on.
 func (w *world) exactOverErrors(app *processor.App, at worker.Step) {
 	w.t.Helper()
 	var commits atomic.Int64
 	cfg := w.config(w.t.TempDir()).WithStep(func(s worker.Step) error {
-		if s == at && commits.Add(1)%3 == 0 {
+		if s != at {
+			return nil
+		}
+		if n := commits.Add(1); n%3 == 0 && n <= 3*8 {
 			return errors.New("injected")
 		}
 		return nil
