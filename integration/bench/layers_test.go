@@ -3,6 +3,7 @@ package bench
 import (
 	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"syscall"
 	"testing"
 
@@ -106,7 +107,7 @@ func BenchmarkFlush(b *testing.B) {
 	var batch statestore.Batch
 	rng := rand.New(rand.NewPCG(1, 2))
 	measure(b, func(i int) {
-		batch.Set(fmt.Appendf(nil, "\x00\x00\x00\x01total\x00session-%07d", rng.IntN(1_000_000)), []byte(`{"totalSum":12345.67}`))
+		batch.Set(storeKey(rng.IntN(storeKeys)), []byte(`{"totalSum":12345.67}`))
 		if batch.Len() == storeBatch {
 			apply(b, s, &batch)
 		}
@@ -114,23 +115,53 @@ func BenchmarkFlush(b *testing.B) {
 	apply(b, s, &batch)
 }
 
-// BenchmarkRead reads values that are in no cache of ours from a store of a million keys.
+// BenchmarkRead reads values that are in no cache of ours from a store of a million keys, one by one.
 func BenchmarkRead(b *testing.B) {
+	s := fullStore(b)
+	rng := rand.New(rand.NewPCG(1, 2))
+	var buf []byte
+	measure(b, func(int) { buf, _, _ = s.Get(buf[:0], storeKey(rng.IntN(storeKeys))) })
+}
+
+// BenchmarkReadAll reads as BenchmarkRead does, but some thousands of keys at a time; one operation is one key.
+func BenchmarkReadAll(b *testing.B) {
+	for _, n := range []int{1 << 10, 1 << 12, 1 << 14} {
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
+			s := fullStore(b)
+			rng := rand.New(rand.NewPCG(1, 2))
+			var keys statestore.Keys
+			var buf []byte
+			read := func() {
+				_ = s.GetAll(&keys, func(_, value []byte, _ bool) error { buf = append(buf[:0], value...); return nil })
+				keys.Reset()
+			}
+			measure(b, func(int) {
+				if keys.Add(storeKey(rng.IntN(storeKeys))); keys.Len() == n {
+					read()
+				}
+			})
+			read()
+		})
+	}
+}
+
+const storeKeys = 1_000_000
+
+func storeKey(i int) []byte { return fmt.Appendf(nil, "\x00\x00\x00\x01total\x00session-%07d", i) }
+
+// fullStore is a store of storeKeys keys.
+func fullStore(b *testing.B) *pebblestore.Store {
 	s := openStore(b)
-	const keys = 1_000_000
-	key := func(i int) []byte { return fmt.Appendf(nil, "\x00\x00\x00\x01total\x00session-%07d", i) }
 	var batch statestore.Batch
-	for i := range keys {
-		batch.Set(key(i), []byte(`{"totalSum":12345.67}`))
+	for i := range storeKeys {
+		batch.Set(storeKey(i), []byte(`{"totalSum":12345.67}`))
 		if batch.Len() == storeBatch {
 			apply(b, s, &batch)
 		}
 	}
 	apply(b, s, &batch)
 	require.NoError(b, s.Flush())
-	rng := rand.New(rand.NewPCG(1, 2))
-	var buf []byte
-	measure(b, func(int) { buf, _, _ = s.Get(buf[:0], key(rng.IntN(keys))) })
+	return s
 }
 
 func openStore(b *testing.B) *pebblestore.Store {
