@@ -31,8 +31,9 @@ func BenchmarkStep(b *testing.B) {
 		task.Position{Inputs: []int64{0}, Changelogs: []int64{0}})
 	b.ReportAllocs()
 	n := 0
+	var r topology.Record
 	for b.Loop() {
-		r := records[n%len(records)]
+		r = records[n%len(records)]
 		r.Offset = int64(n)
 		if err := t.Step(&r, 1); err != nil {
 			b.Fatal(err)
