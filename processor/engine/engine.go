@@ -203,6 +203,7 @@ func (e *engine) process(ctx context.Context, cluster *broker.Cluster, ts topics
 			<-joined
 			return group.Held(ctx, p, epoch)
 		},
+		Out:    func(ctx context.Context) bool { <-joined; return group.Out(ctx) },
 		Logger: e.cfg.Logger, Counters: e.counters, Monitor: e.monitor, Tracer: tracing.New(e.cfg.Tracer, e.cfg.TraceRatio, e.topo.ID), Ready: e.cfg.Ready, Step: e.cfg.step, FreezeInterval: e.cfg.flushInterval,
 		Restore: restore.Config{App: e.topo.ID, States: e.topo.States, ClusterID: clusterID, Cluster: cluster,
 			Inputs: ts.inputs, Changelogs: ts.changelogs, Store: store, Loose: e.cfg.Guarantee == AtLeastOnce, FromEnd: e.cfg.From == FromEnd, Internal: e.topo.Internal,

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/penstock/penstock/processor/internal/broker"
 )
 
 // Bounds of a confirmation.
@@ -57,11 +59,7 @@ func (g *Group) Held(ctx context.Context, p int32, epoch uint64) (bool, error) {
 // heartbeat was young would say less: a process may have been started a second time with this one's instance id, which
 // takes the partitions at once, and a machine that was suspended has a clock that was, too.
 func (g *Group) Confirmed(ctx context.Context, leases ...Lease) error {
-	member, err := g.confirm.Do(ctx, func() (string, error) {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), confirmTimeout) // others wait for it too
-		defer cancel()
-		return g.member.Load().Confirm(ctx)
-	})
+	member, err := g.ask(ctx)
 	if err != nil {
 		return err
 	}
@@ -71,4 +69,19 @@ func (g *Group) Confirmed(ctx context.Context, leases ...Lease) error {
 		}
 	}
 	return nil
+}
+
+// ask returns the member id that the coordinator takes this process for, after the call.
+func (g *Group) ask(ctx context.Context) (string, error) {
+	return g.confirm.Do(ctx, func() (string, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), confirmTimeout) // others wait for it too
+		defer cancel()
+		return g.member.Load().Confirm(ctx)
+	})
+}
+
+// Out reports whether the coordinator does not take this process for a member. Without its answer it may be one.
+func (g *Group) Out(ctx context.Context) bool {
+	_, err := g.ask(ctx)
+	return errors.Is(err, broker.ErrNotMember)
 }

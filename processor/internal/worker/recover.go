@@ -43,6 +43,9 @@ func (w *Worker) recover(ctx context.Context, cause error) error {
 	if err := w.backoff(ctx); err != nil {
 		return err
 	}
+	if err := w.rejoined(ctx); err != nil {
+		return err
+	}
 	session := w.cfg.Session
 	session.Doubt = true
 	for wait := recoverMin; ; wait = min(2*wait, recoverMax) {
@@ -62,6 +65,18 @@ func (w *Worker) recover(ctx context.Context, cause error) error {
 	for _, o := range tasks {
 		if p := o.task.Partition(); w.cfg.Epoch(p) == o.epoch {
 			w.acquire(ctx, p, o.epoch)
+		}
+	}
+	return nil
+}
+
+// rejoined waits until the group takes this process for a member: one that was replaced would fence the one that runs in its
+// place, again and again (R13).
+func (w *Worker) rejoined(ctx context.Context) error {
+	for w.cfg.Out(ctx) {
+		w.cfg.Monitor.Beat(w.cfg.Name)
+		if err := w.pause(ctx, believeEvery); err != nil {
+			return err
 		}
 	}
 	return nil

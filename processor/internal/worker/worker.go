@@ -36,7 +36,9 @@ type Config struct {
 	Membership     func() broker.Membership
 	Epoch          func(partition int32) uint64
 	// Held reports whether the partition was held, without a break, since the epoch began; an error says that it cannot be told.
-	Held     func(ctx context.Context, partition int32, epoch uint64) (bool, error)
+	Held func(ctx context.Context, partition int32, epoch uint64) (bool, error)
+	// Out reports whether the group does not take this process for a member.
+	Out      func(ctx context.Context) bool
 	Logger   *slog.Logger
 	Counters *Counters
 	Monitor  *telemetry.Monitor // may be nil
