@@ -76,13 +76,11 @@ func (t *Task) Keep(changelog []int64, now int64) {
 }
 
 func (tb *table) keep(e *entry) {
-	before := cap(e.value) + cap(e.pending)
 	if e.phase == phaseSet {
 		e.value, e.pending, e.exists = e.pending, e.value[:0], true
 	} else {
 		e.value, e.exists = e.value[:0], false
 	}
-	tb.bytes += cap(e.value) + cap(e.pending) - before
 	if !e.dirty {
 		e.dirty = true
 		tb.dirty = append(tb.dirty, e)

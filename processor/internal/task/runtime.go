@@ -48,9 +48,11 @@ func (t *Task) Set(state int, value []byte) error {
 		return err
 	}
 	t.touch(state, e)
-	e.phase = phaseSet
-	e.pending = append(e.pending[:0], value...)
-	if tb := t.tables[state]; tb.due != nil {
+	tb := t.tables[state]
+	before := cap(e.pending)
+	e.phase, e.pending = phaseSet, append(e.pending[:0], value...)
+	tb.bytes += cap(e.pending) - before
+	if tb.due != nil {
 		tb.reindex(e, min(e.indexed, e.deadline()))
 	}
 	return nil
