@@ -31,7 +31,7 @@ const (
 // readAhead reads what the store holds for the next records, of the states that the last ones asked it for. It returns
 // after how many records it is to be called again.
 func (t *Task) readAhead(n int, key func(i int) []byte) int {
-	n = min(n, readAheadMost, max(AheadEvery, t.tableBytes()/readAheadPart/minEntryBytes))
+	n = min(n, readAheadMost, max(AheadEvery, t.tableBytes()/readAheadPart/entryBytes))
 	stepped := int(t.recSeq - t.readSeq)
 	t.readSeq = t.recSeq
 	for _, tb := range t.tables {
@@ -67,7 +67,7 @@ func (t *Task) readTable(tb *table, n int, key func(i int) []byte) {
 	// An error, of the store or a value, is met again by the step that needs it.
 	_ = t.cfg.Store.GetAll(&t.keys, func(key, value []byte, ok bool) error {
 		e := newEntry(key[len(tb.prefix):])
-		e.value = append(e.value, value...)
+		e.set(committed, value)
 		e.awaited = tb.awaited
 		t.stats.StoreReads++
 		tb.missed++

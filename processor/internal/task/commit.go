@@ -27,12 +27,9 @@ func (t *Task) Prepare(added func()) {
 			}
 			var value []byte
 			if e.phase == phaseSet {
-				value = t.cfg.Arena.Copy(e.pending)
-				if value == nil {
-					value = []byte{}
-				}
+				value = e.value(pending)
 			}
-			t.effects = append(t.effects, Effect{Kind: Changelog, Index: state, Key: bytesOf(e.key), Value: value, Timestamp: t.now})
+			t.effects = append(t.effects, Effect{Kind: Changelog, Index: state, Key: e.keyBytes(), Value: value, Timestamp: t.now})
 			added()
 		}
 	}
@@ -42,7 +39,7 @@ func (t *Task) Prepare(added func()) {
 func (e *entry) changed() bool {
 	switch e.phase {
 	case phaseSet:
-		return !e.exists || !bytes.Equal(e.value, e.pending)
+		return !e.exists || !bytes.Equal(e.value(committed), e.value(pending))
 	case phaseRemoved:
 		return e.exists
 	}
@@ -76,11 +73,7 @@ func (t *Task) Keep(changelog []int64, now int64) {
 }
 
 func (tb *table) keep(e *entry) {
-	if e.phase == phaseSet {
-		e.value, e.pending, e.exists = e.pending, e.value[:0], true
-	} else {
-		e.value, e.exists = e.value[:0], false
-	}
+	e.commit()
 	if !e.dirty {
 		e.dirty = true
 		tb.dirty = append(tb.dirty, e)

@@ -106,11 +106,11 @@ func (t *Task) Freeze(b *statestore.Batch, identity Identity) uint64 {
 				continue // came and went between two freezes
 			}
 			e.frozen = t.freezeSeq
-			key := tb.storeKey(bytesOf(e.key))
+			key := tb.storeKey(e.keyBytes())
 			if e.exists {
-				b.Set(key, e.value)
+				b.Set(key, e.value(committed))
 				if tb.written != nil {
-					tb.written.add(maphash.String(keySetSeed, e.key))
+					tb.written.add(maphash.String(keySetSeed, e.key()))
 				}
 			} else {
 				b.Delete(key)

@@ -35,7 +35,7 @@ func (x *index) get(key []byte) *entry {
 		if s.entry == nil {
 			return nil
 		}
-		if s.hash == hash && s.entry.key == string(key) {
+		if s.hash == hash && s.entry.key() == string(key) {
 			return s.entry
 		}
 	}
@@ -47,7 +47,7 @@ func (x *index) put(e *entry) {
 		x.grow()
 	}
 	x.used++
-	x.place(slot{maphash.String(indexSeed, e.key), e})
+	x.place(slot{maphash.String(indexSeed, e.key()), e})
 }
 
 func (x *index) place(s slot) {
@@ -72,7 +72,7 @@ func (x *index) grow() {
 // remove takes an entry of the index out, and moves those after it that stood aside for it.
 func (x *index) remove(e *entry) {
 	mask := uint64(len(x.slots) - 1)
-	i := maphash.String(indexSeed, e.key) & mask
+	i := maphash.String(indexSeed, e.key()) & mask
 	for x.slots[i].entry != e {
 		i = (i + 1) & mask
 	}

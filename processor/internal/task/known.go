@@ -66,7 +66,7 @@ func (t *Task) BeginKnown() {
 	for _, tb := range t.tables {
 		tb.known, tb.written = nil, new(keySet)
 		for _, e := range tb.freezing { // on their way to the store
-			tb.written.add(maphash.String(keySetSeed, e.key))
+			tb.written.add(maphash.String(keySetSeed, e.key()))
 		}
 	}
 }

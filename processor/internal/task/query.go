@@ -7,7 +7,7 @@ func (t *Task) Committed(state int, key []byte) (value []byte, exists, known boo
 	if e == nil {
 		return nil, false, false
 	}
-	return e.value, e.exists, true
+	return e.value(committed), e.exists, true
 }
 
 // Unapplied calls fn with the committed value of each key whose value the store may lack, in no order and perhaps more than
@@ -15,11 +15,11 @@ func (t *Task) Committed(state int, key []byte) (value []byte, exists, known boo
 func (t *Task) Unapplied(state int, fn func(key string, value []byte, exists bool)) {
 	tb := t.tables[state]
 	for _, e := range tb.dirty {
-		fn(e.key, e.value, e.exists)
+		fn(e.key(), e.value(committed), e.exists)
 	}
 	for _, e := range tb.freezing {
 		if e.frozen > t.appliedSeq {
-			fn(e.key, e.value, e.exists)
+			fn(e.key(), e.value(committed), e.exists)
 		}
 	}
 }

@@ -17,11 +17,11 @@ func (t *Task) Get(state int) ([]byte, bool, error) {
 	}
 	switch e.phase {
 	case phaseSet:
-		return e.pending, true, nil
+		return e.value(pending), true, nil
 	case phaseRemoved:
 		return nil, false, nil
 	}
-	return e.value, e.exists, nil
+	return e.value(committed), e.exists, nil
 }
 
 // Peek returns a state's value for a key as the next record would see it.
@@ -49,9 +49,8 @@ func (t *Task) Set(state int, value []byte) error {
 	}
 	t.touch(state, e)
 	tb := t.tables[state]
-	before := cap(e.pending)
-	e.phase, e.pending = phaseSet, append(e.pending[:0], value...)
-	tb.bytes += cap(e.pending) - before
+	e.phase = phaseSet
+	tb.bytes += e.set(pending, value)
 	if tb.due != nil {
 		tb.reindex(e, min(e.indexed, e.deadline()))
 	}

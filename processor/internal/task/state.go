@@ -3,14 +3,12 @@ package task
 import (
 	"encoding/binary"
 	"fmt"
-	"unsafe"
+	"slices"
 
 	"github.com/penstock/penstock/processor/internal/topology"
 )
 
 // table is one state of one task: the overlay and the committed cache in one index, so that a record costs one lookup.
-//
-// Invariant (R1): value, exists and dirty change in Keep alone, that is by committed transactions.
 type table struct {
 	prefix  []byte // of its keys in the store
 	keyBuf  []byte
@@ -34,60 +32,6 @@ type table struct {
 	// Of the keys that the store may hold: those that it held, nil until that is known, and those written since.
 	known, written *keySet
 }
-
-type phase uint8
-
-const (
-	phaseNone    phase = iota // nothing pending
-	phaseSet                  // pending is the new value
-	phaseRemoved              // the value is to be removed
-)
-
-// entry is one key's value.
-type entry struct {
-	key     string
-	value   []byte // committed
-	pending []byte // overlay, where phase is phaseSet; its memory is reused
-	frozen  uint64 // the freeze that holds the value; the store has it once that is applied
-	recSeq  uint64 // the last record that changed the entry
-	indexed int64  // where the key stands in table.due
-	exists  bool   // committed
-	phase   phase
-	touched bool  // in table.touched
-	changes bool  // Prepare found that the transaction changes the committed value
-	dirty   bool  // in table.dirty
-	stored  bool  // a freeze wrote the key, or the store was seen to hold it
-	visited bool  // since the eviction's hand came by
-	awaited uint8 // by a record to come, while it equals table.awaited
-}
-
-// cell is an entry with room for a short key and short values beside it, so that a record meets one piece of memory. A
-// longer one lies elsewhere.
-type cell struct {
-	key [cellBytes]byte
-	entry
-	values [2][cellBytes]byte
-}
-
-const cellBytes = 32
-
-// newEntry returns an entry of a key, without a value.
-func newEntry(key []byte) *entry {
-	c := new(cell)
-	c.value, c.pending = c.values[0][:0], c.values[1][:0]
-	if len(key) > cellBytes {
-		c.entry.key = string(key)
-	} else if n := copy(c.key[:], key); n > 0 {
-		c.entry.key = unsafe.String(&c.key[0], n)
-	}
-	return &c.entry
-}
-
-// entryOverhead is what an entry costs beside its bytes, index and ring included.
-const entryOverhead = 200
-
-// minEntryBytes is the least size of an entry.
-const minEntryBytes = entryOverhead + 2*cellBytes
 
 type undo struct {
 	entry    *entry
@@ -145,9 +89,10 @@ func (t *Task) load(tb *table, key []byte) (*entry, error) {
 		t.stats.StoreReads++
 		tb.missed++
 		var err error
-		if e.value, ok, err = t.cfg.Store.Get(e.value, tb.storeKey(key)); err != nil {
+		if t.readBuf, ok, err = t.cfg.Store.Get(t.readBuf[:0], tb.storeKey(key)); err != nil {
 			return nil, err
 		}
+		e.set(committed, t.readBuf)
 	}
 	return e, tb.admit(e, ok)
 }
@@ -163,8 +108,8 @@ func (tb *table) admit(e *entry, stored bool) error {
 	e.exists, e.stored, e.indexed = stored, stored, notIndexed
 	if tb.due != nil && e.exists {
 		var ok bool
-		if e.indexed, ok = topology.Deadline(e.value); !ok {
-			return fmt.Errorf("key %q of a timer: a value of %d bytes is %w", e.key, len(e.value), ErrDeadline)
+		if e.indexed, ok = topology.Deadline(e.value(committed)); !ok {
+			return fmt.Errorf("key %q of a timer: a value of %d bytes is %w", e.key(), len(e.value(committed)), ErrDeadline)
 		}
 	}
 	tb.entries.put(e)
@@ -173,15 +118,12 @@ func (tb *table) admit(e *entry, stored bool) error {
 	return nil
 }
 
-func (e *entry) size() int { return entryOverhead + len(e.key) + cap(e.value) + cap(e.pending) }
-
 // touch notes what must be undone if the record is rejected, and puts the entry into the transaction.
 func (t *Task) touch(state int, e *entry) {
-	if e.recSeq != t.recSeq {
-		e.recSeq = t.recSeq
+	if !slices.ContainsFunc(t.undo, func(u undo) bool { return u.entry == e }) {
 		from := len(t.undoBuf)
 		if e.phase == phaseSet {
-			t.undoBuf = append(t.undoBuf, e.pending...)
+			t.undoBuf = append(t.undoBuf, e.value(pending)...)
 		}
 		t.undo = append(t.undo, undo{e, e.phase, from, len(t.undoBuf)})
 	}

@@ -65,7 +65,8 @@ const (
 	DeadLetterKind             // Index: 0
 )
 
-// Effect is one record to produce in the open transaction. Its bytes are the arena's or the input record's.
+// Effect is one record to produce in the open transaction. Its bytes are the arena's, the input record's or the task's: they are valid
+// until Keep or Abort.
 type Effect struct {
 	Kind      Kind
 	Index     int
@@ -102,6 +103,7 @@ type Task struct {
 	readSeq uint64 // recSeq at the last readAhead
 	readIn  int    // after how many records readAhead is due
 	keys    statestore.Keys
+	readBuf []byte
 
 	removing []int   // states that the current record removed its key's value from
 	removes  []int64 // by state: how often that was done in this transaction

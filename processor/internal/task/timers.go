@@ -94,7 +94,8 @@ func (t *Task) setTimers(r *Timers) {
 		}
 		t.streamTable, t.streamEntry = tb, &entry{indexed: notIndexed}
 		if r != nil && r.stream != nil {
-			t.streamEntry.value, t.streamEntry.exists, t.streamEntry.stored = r.stream, true, true
+			t.streamEntry.exists, t.streamEntry.stored = true, true
+			t.streamEntry.set(committed, r.stream)
 			t.stream, _ = topology.Deadline(r.stream)
 			t.streamKept = t.stream
 		}
@@ -112,7 +113,8 @@ func (t *Task) prepareStream() {
 		e.touched = true
 		t.streamTable.touched = append(t.streamTable.touched, e)
 	}
-	e.phase, e.pending = phaseSet, topology.AppendDeadline(e.pending[:0], t.stream)
+	e.phase = phaseSet
+	e.set(pending, topology.AppendDeadline(nil, t.stream))
 }
 
 // ErrTimersFirst says that timers fired, that more are due before the record, and that the record was not handled: the
@@ -204,14 +206,14 @@ func (t *Task) due(clock topology.Clock, until int64) (*entry, int, error) {
 
 // deadline is the entry's, as the next handler would see it; notIndexed if it has none.
 func (e *entry) deadline() int64 {
-	value := e.value
+	which := committed
 	switch {
 	case e.phase == phaseSet:
-		value = e.pending
+		which = pending
 	case e.phase == phaseRemoved || !e.exists:
 		return notIndexed
 	}
-	at, ok := topology.Deadline(value)
+	at, ok := topology.Deadline(e.value(which))
 	if !ok {
 		return notIndexed // not ours: load refuses it
 	}
@@ -220,18 +222,18 @@ func (e *entry) deadline() int64 {
 
 // reindex puts the entry's key at a place in the index, or out of it.
 func (tb *table) reindex(e *entry, at int64) {
-	if e.indexed == at || e.key == "" {
+	if e.indexed == at || e.keyLen == 0 {
 		return
 	}
 	key, ok := "", false
 	if e.indexed != notIndexed {
-		key, ok = tb.due.remove(deadline{e.indexed, e.key})
+		key, ok = tb.due.remove(deadline{e.indexed, e.key()})
 	}
 	if e.indexed = at; at == notIndexed {
 		return
 	}
 	if !ok { // one of its own: the entry's would keep the entry, which may be evicted
-		key = strings.Clone(e.key)
+		key = strings.Clone(e.key())
 	}
 	tb.due.add(deadline{at, key})
 }
@@ -251,7 +253,7 @@ func (t *Task) fireNext(clock topology.Clock, until, now int64) (bool, error) {
 	if err != nil || e == nil {
 		return false, err
 	}
-	t.firing = topology.Record{Input: ^which, Partition: t.cfg.Partition, Offset: -1, Timestamp: e.indexed, Key: bytesOf(e.key)}
+	t.firing = topology.Record{Input: ^which, Partition: t.cfg.Partition, Offset: -1, Timestamp: e.indexed, Key: e.keyBytes()}
 	t.begin(&t.firing, now)
 	t.remove(t.timers[which].state, e)
 	t.fired = true
