@@ -45,7 +45,7 @@ func (s *Store) Apply(b *statestore.Batch) (err error) {
 }
 
 // admit waits until size more bytes are within the bounds of memory and of level 0. Measuring costs a walk over the
-// levels, so it is done once in half a memtable.
+// levels, so it is done once in an eighth of that memory.
 func (s *Store) admit(size int64) error {
 	s.admission.Lock()
 	defer s.admission.Unlock()
@@ -53,7 +53,7 @@ func (s *Store) admit(size int64) error {
 		return err
 	}
 	s.admitted += size
-	if s.admitted < s.opts.memtable()/2 {
+	if s.admitted < s.opts.memtables()/8 {
 		return nil
 	}
 	if err := s.room(size); err != nil {

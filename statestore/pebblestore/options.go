@@ -22,7 +22,9 @@ type Options struct {
 // Limits of a store.
 const (
 	defaultMemory = 64 << 20
-	minMemtable   = 1 << 20
+	// memtableBytes is the size of one memtable. A batch of more than half of it is one of its own, which costs no skip list;
+	// but each lets an empty one of this size wait for the next small batch.
+	memtableBytes = 2 << 20
 	maxOpenFiles  = 128 // file descriptors of tables; a handful more are open for the manifest and writes
 	// Sublevels of level 0. Each holds about one batch, and a read of a missing key asks the filter of each. The lower
 	// the first bound, the cheaper reads are and the dearer writes: each compaction rewrites what the batches overlap.
@@ -49,11 +51,8 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// memtable is the size of one memtable. A batch of more than half of it is a memtable of its own, which costs no skip list.
-func (o Options) memtable() int64 { return max(minMemtable, o.MemoryBytes/8) }
-
-// memtables bounds all of them together. Pebble takes their memory out of the block cache's.
-func (o Options) memtables() int64 { return 4 * o.memtable() }
+// memtables bounds what is applied and not yet written out. Pebble takes its memory out of the block cache's.
+func (o Options) memtables() int64 { return max(2*memtableBytes, o.MemoryBytes/2) }
 
 // pebble returns Pebble's options. Its own write stalls are out of reach: they end only when a flush succeeds, which on a
 // full disk is never, so Apply waits itself (see Store.admit).
@@ -62,7 +61,7 @@ func (o Options) pebble(h *health) *pebble.Options {
 		FS:                          &gate{FS: o.FS, health: h},
 		DisableWAL:                  true,
 		CacheSize:                   o.MemoryBytes,
-		MemTableSize:                uint64(o.memtable()),
+		MemTableSize:                memtableBytes,
 		MemTableStopWritesThreshold: never,
 		MaxOpenFiles:                maxOpenFiles,
 		L0CompactionThreshold:       compactSublevels,
