@@ -30,6 +30,7 @@
 package processortest
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"math"
@@ -208,7 +209,10 @@ func (d *Driver) tick(wall int64) {
 }
 
 func (d *Driver) collect() {
-	d.pending = append(d.pending, d.task.Effects()...)
+	for _, e := range d.task.Effects() {
+		e.Value = bytes.Clone(e.Value)
+		d.pending = append(d.pending, e)
+	}
 	d.task.ClearEffects()
 }
 

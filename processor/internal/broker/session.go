@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unsafe"
 
 	"github.com/penstock/penstock/processor/internal/topology"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -62,8 +63,26 @@ const linger = 20 * time.Millisecond
 // maxBufferedRecords bounds the records on their way to the broker; Produce waits for room.
 const maxBufferedRecords = 1 << 13
 
-// records are free once their promise has run.
-var records = sync.Pool{New: func() any { return new(kgo.Record) }}
+// outgoing is a record on its way to the broker, and a copy of its bytes.
+type outgoing struct {
+	kgo.Record // first: the client's pointer to it is one to all
+	buf        []byte
+}
+
+const (
+	outgoingBytes = 128      // room for a small record
+	outgoingKept  = 16 << 10 // of memory that waits for the next one
+)
+
+// free holds those whose promise has run.
+var free = sync.Pool{New: func() any { return &outgoing{buf: make([]byte, 0, outgoingBytes)} }}
+
+// done gives a record back that the client has done with.
+func done(r *kgo.Record) {
+	if o := (*outgoing)(unsafe.Pointer(r)); cap(o.buf) <= outgoingKept {
+		free.Put(o)
+	}
+}
 
 // NewSession makes a client and asks for its producer id, which ends whatever transaction a predecessor of the same
 // transactional id left open.
@@ -118,7 +137,7 @@ func (c *Cluster) NewSession(ctx context.Context, cfg SessionConfig) (*Session, 
 	s.cl = cl
 	s.plain = func(r *kgo.Record, err error) {
 		s.acked(err)
-		records.Put(r)
+		done(r)
 	}
 	if _, _, err := cl.ProducerID(ctx); err != nil {
 		s.Close()
@@ -338,7 +357,7 @@ func (s *Session) Track(topic string, partition int32, end, last int64) *Tracker
 		default:
 			t.end, t.last = r.Offset+1, r.Offset
 		}
-		records.Put(r)
+		done(r)
 	}
 	return t
 }
@@ -363,13 +382,17 @@ type Out struct {
 	Value     []byte
 	Headers   []topology.Header
 	Timestamp int64 // Unix milliseconds
+	Lasts     bool  // key and value do not change until Flush has returned: they are not copied
 }
 
-// Produce hands a record to the client. Its bytes must not change until Flush has returned, which also tells of its
-// failure.
+// Produce hands a record to the client. Flush tells of its failure.
 func (s *Session) Produce(o Out) {
-	r := records.Get().(*kgo.Record)
-	*r = kgo.Record{Topic: o.Topic, Key: o.Key, Value: o.Value, Timestamp: time.UnixMilli(o.Timestamp)}
+	r := free.Get().(*outgoing)
+	key, value := o.Key, o.Value
+	if !o.Lasts {
+		key, value = r.copy(key, value)
+	}
+	r.Record = kgo.Record{Topic: o.Topic, Key: key, Value: value, Timestamp: time.UnixMilli(o.Timestamp)}
 	if len(o.Headers) > 0 {
 		r.Headers = make([]kgo.RecordHeader, len(o.Headers))
 		for i, h := range o.Headers {
@@ -381,7 +404,19 @@ func (s *Session) Produce(o Out) {
 		r.Topic, r.Partition, promise = o.To.topic, o.To.partition, o.To.promise
 	}
 	s.sent++
-	s.cl.Produce(context.Background(), r, promise)
+	s.cl.Produce(context.Background(), &r.Record, promise)
+}
+
+// copy keeps what is null.
+func (r *outgoing) copy(key, value []byte) (k, v []byte) {
+	r.buf = append(append(r.buf[:0], key...), value...)
+	if key != nil {
+		k = r.buf[:len(key):len(key)]
+	}
+	if value != nil {
+		v = r.buf[len(key):]
+	}
+	return k, v
 }
 
 func (s *Session) acked(err error) {

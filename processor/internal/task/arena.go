@@ -3,7 +3,7 @@ package task
 // arenaChunk is the size of an arena's chunk in bytes; larger values get a chunk of their own.
 const arenaChunk = 256 << 10
 
-// Arena holds the bytes of one transaction's effects. Slices stay valid until Reset.
+// Arena holds bytes of one transaction. Slices stay valid until Reset.
 type Arena struct {
 	chunks [][]byte // all of arenaChunk bytes
 	used   int      // chunks in use

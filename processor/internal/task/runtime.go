@@ -91,12 +91,21 @@ func (t *Task) Emit(e topology.Emission) error {
 	if e.Latest {
 		kind = heldOutput
 	}
-	value := t.cfg.Arena.Copy(e.Value)
-	if value == nil { // it has no bytes, which is not null
-		value = []byte{}
-	}
-	t.effects = append(t.effects, Effect{kind, e.Output, key, value, e.Headers, clamped})
+	t.effects = append(t.effects, Effect{kind, e.Output, key, t.copyValue(e.Value, e.Latest), e.Headers, clamped})
 	return nil
+}
+
+// copyValue is not nil where v has no bytes: that is no null.
+func (t *Task) copyValue(v []byte, held bool) []byte {
+	if len(v) == 0 {
+		return []byte{}
+	}
+	if held {
+		return t.cfg.Arena.Copy(v)
+	}
+	from := len(t.values)
+	t.values = append(t.values, v...)
+	return t.values[from:len(t.values):len(t.values)]
 }
 
 // replaced are headers with others in place of those of their names.

@@ -44,7 +44,7 @@ type Config struct {
 	Topology   *topology.Topology
 	Partition  int32
 	Store      Reader
-	Arena      *Arena // effects' bytes; reset by its owner when a transaction is over
+	Arena      *Arena // bytes of emissions that are held back; reset by its owner when a transaction is over
 	Limits     Limits
 	BadInput   BadInput
 	CacheBytes int // budget of the committed cache; 0: 32 MiB
@@ -65,7 +65,7 @@ const (
 	DeadLetterKind             // Index: 0
 )
 
-// Effect is one record to produce in the open transaction. Its bytes are the arena's, the input record's or the task's: they are valid
+// Effect is one record to produce in the open transaction. Its key, headers and value are valid until ClearEffects, those of a Changelog
 // until Keep or Abort.
 type Effect struct {
 	Kind      Kind
@@ -96,6 +96,7 @@ type Task struct {
 	recSeq  uint64
 
 	effects []Effect
+	values  []byte            // of effects
 	latest  map[latestKey]int // into held
 	held    []Effect          // emissions that a later one may replace
 	stats   Stats
@@ -189,10 +190,19 @@ func (t *Task) Moved() bool {
 // Effects returns the effects since the last call to ClearEffects.
 func (t *Task) Effects() []Effect { return t.effects }
 
+// EffectBytes is the memory of the effects' values, in bytes.
+func (t *Task) EffectBytes() int { return len(t.values) }
+
+// valuesKept bounds the memory that waits for the next effects.
+const valuesKept = 256 << 10
+
 // ClearEffects forgets the effects, once they are handed to the producer.
 func (t *Task) ClearEffects() {
 	clear(t.effects)
-	t.effects = t.effects[:0]
+	t.effects, t.values = t.effects[:0], t.values[:0]
+	if cap(t.values) > valuesKept {
+		t.values = nil
+	}
 }
 
 // Removes is, by state, how often this transaction removed a key's value.

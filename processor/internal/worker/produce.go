@@ -13,12 +13,15 @@ func (w *Worker) produce() error {
 	return w.step(Produced)
 }
 
-// produceEvery is how many effects are handed to the client at a time: while they are in the processor's cache.
-const produceEvery = 256
+// How many effects, or bytes of them, are handed to the client at a time: while they are in the processor's cache.
+const (
+	produceEvery = 256
+	produceBytes = 128 << 10
+)
 
 // gathered hands a task's effects to the client where there are enough of them.
 func (w *Worker) gathered(o *owned) {
-	if len(o.task.Effects()) >= produceEvery {
+	if len(o.task.Effects()) >= produceEvery || o.task.EffectBytes() >= produceBytes {
 		w.produceOf(o)
 	}
 }
@@ -33,7 +36,7 @@ func (w *Worker) produceOf(o *owned) {
 			out.Topic = w.cfg.Topology.Outputs[e.Index]
 			w.sent.outputs[e.Index]++
 		case task.Changelog:
-			out.To = o.tracks[e.Index]
+			out.To, out.Lasts = o.tracks[e.Index], true
 			o.debt++
 			w.sent.changelog++
 		case task.DeadLetterKind:

@@ -70,7 +70,7 @@ const (
 	// in time.
 	clockEvery = 16
 	// transactionRecords bounds a transaction in records, and with it the memory that it pins.
-	transactionRecords = 1 << 16
+	transactionRecords = 1 << 17
 	transactionBytes   = 64 << 20
 )
 

@@ -32,7 +32,7 @@ const (
 	floorCommit    = 300 * time.Millisecond // under load
 	floorMinCommit = 5 * time.Millisecond   // with nothing more to read
 	floorLinger    = 20 * time.Millisecond
-	floorRecords   = 1 << 16 // of a transaction
+	floorRecords   = 1 << 17 // of a transaction
 	floorBuffered  = 1 << 13 // on their way to the broker
 	floorFetch     = 512 << 10
 )
