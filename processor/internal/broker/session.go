@@ -63,6 +63,19 @@ const linger = 20 * time.Millisecond
 // maxBufferedRecords bounds the records on their way to the broker; Produce waits for room.
 const maxBufferedRecords = 1 << 13
 
+// maxBufferedBytes bounds them in bytes, where topics do not take larger batches.
+const maxBufferedBytes = 16 << 20
+
+func (c SessionConfig) maxBufferedBytes() int {
+	most := maxBufferedBytes
+	if c.BatchBytes != nil {
+		for _, topic := range c.Writes {
+			most = max(most, 2*int(c.BatchBytes(topic)))
+		}
+	}
+	return most
+}
+
 // outgoing is a record on its way to the broker, and a copy of its bytes.
 type outgoing struct {
 	kgo.Record // first: the client's pointer to it is one to all
@@ -111,6 +124,7 @@ func (c *Cluster) NewSession(ctx context.Context, cfg SessionConfig) (*Session, 
 		kgo.FetchMaxPartitionBytes(fetchMaxBytes/2),
 		kgo.ProducerLinger(linger),
 		kgo.MaxBufferedRecords(maxBufferedRecords),
+		kgo.MaxBufferedBytes(cfg.maxBufferedBytes()),
 		kgo.RecordPartitioner(&partitioner{direct, byKey}),
 	)
 	if cfg.BatchBytes != nil {

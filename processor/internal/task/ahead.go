@@ -31,7 +31,7 @@ const (
 // readAhead reads what the store holds for the next records, of the states that the last ones asked it for. It returns
 // after how many records it is to be called again.
 func (t *Task) readAhead(n int, key func(i int) []byte) int {
-	n = min(n, readAheadMost, max(AheadEvery, t.tableBytes()/readAheadPart/entryBytes))
+	n = min(n, readAheadMost, max(AheadEvery, t.tableBytes()/readAheadPart/t.entryBytes()))
 	stepped := int(t.recSeq - t.readSeq)
 	t.readSeq = t.recSeq
 	for _, tb := range t.tables {
@@ -43,6 +43,15 @@ func (t *Task) readAhead(n int, key func(i int) []byte) int {
 		}
 	}
 	return n
+}
+
+// entryBytes is what an entry costs on the average, of the table where they are largest.
+func (t *Task) entryBytes() int {
+	most := entryBytes
+	for _, tb := range t.tables {
+		most = max(most, tb.bytes/max(1, len(tb.ring)))
+	}
+	return most
 }
 
 // readTable brings the entries of the next n records into the cache, where they stay until these are stepped.

@@ -8,12 +8,14 @@ type Arena struct {
 	chunks [][]byte // all of arenaChunk bytes
 	used   int      // chunks in use
 	free   []byte   // rest of the last chunk in use
+	large  int      // bytes of the values that have a chunk of their own
 }
 
 // Copy returns a copy of b that lives until Reset.
 func (a *Arena) Copy(b []byte) []byte {
 	if len(b) > len(a.free) {
 		if len(b) > arenaChunk/4 {
+			a.large += len(b)
 			return append([]byte(nil), b...)
 		}
 		a.grow()
@@ -32,7 +34,10 @@ func (a *Arena) grow() {
 	a.used++
 }
 
+// Bytes is the memory in use.
+func (a *Arena) Bytes() int { return a.used*arenaChunk + a.large }
+
 // Reset makes the memory usable again. Nobody may hold a slice of it.
 func (a *Arena) Reset() {
-	a.used, a.free = 0, nil
+	a.used, a.free, a.large = 0, nil, 0
 }

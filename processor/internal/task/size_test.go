@@ -13,7 +13,7 @@ import (
 	"github.com/penstock/penstock/processor/internal/topology"
 )
 
-// R8: the cache's estimate of its memory is the sum of its entries', however values grow, shrink, go and are evicted, so that
+// F28: the cache's estimate of its memory is the sum of its entries', however values grow, shrink, go and are evicted, so that
 // its budget is kept whatever passes through it.
 func TestTheCacheCountsWhatItHolds(t *testing.T) {
 	app := processor.New("app")

@@ -170,7 +170,7 @@ func (w *Worker) end(ctx context.Context, commit bool) error {
 
 // abort drops the overlay of every task.
 func (w *Worker) abort() {
-	w.open = false
+	w.open, w.grown = false, 0
 	w.traced()
 	w.endSpans((*tracing.Span).Dropped)
 	w.sent.reset()

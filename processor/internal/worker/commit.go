@@ -36,7 +36,7 @@ func (w *Worker) commit(ctx context.Context) error {
 	if err := w.commitOffsets(ctx, touched); err != nil {
 		return err
 	}
-	w.open, w.lastCommit = false, time.Now()
+	w.open, w.grown, w.lastCommit = false, 0, time.Now()
 	w.doubtful = w.doubtful && len(touched) == 0 // the coordinator took these offsets from a member
 	w.cfg.Counters.Commits.Add(1)
 	w.endSpans((*tracing.Span).Committed)

@@ -66,9 +66,14 @@ func (w *Worker) wait(ctx context.Context, limit time.Duration) error {
 // ahead prepares for the next records of a partition.
 func (w *Worker) ahead(partition int32, n int, key func(i int) []byte) {
 	if o := w.tasks[partition]; o != nil {
+		held := o.task.CacheBytes()
 		o.task.Ahead(n, key)
+		w.grew(o, held)
 	}
 }
+
+// grew notes what a task's cache grew by, which had so many bytes before. It cannot shrink before the next commit.
+func (w *Worker) grew(o *owned, held int) { w.grown += max(0, o.task.CacheBytes()-held) }
 
 // onRecord steps one record, or passes a marker.
 func (w *Worker) onRecord(ctx context.Context) func(*topology.Record, bool) error {
@@ -90,6 +95,7 @@ func (w *Worker) onRecord(ctx context.Context) func(*topology.Record, bool) erro
 		if w.cfg.Tracer != nil {
 			w.trace(r)
 		}
+		held := o.task.CacheBytes()
 		err := w.stepRecord(ctx, o, r)
 		var gap *task.GapError
 		if errors.As(err, &gap) {
@@ -97,6 +103,10 @@ func (w *Worker) onRecord(ctx context.Context) func(*topology.Record, bool) erro
 				return err
 			}
 			err = w.stepRecord(ctx, o, r)
+		}
+		if errors.Is(err, errReleased) {
+			w.traced()
+			return nil
 		}
 		if err != nil {
 			return w.stepFailed(err)
@@ -106,6 +116,7 @@ func (w *Worker) onRecord(ctx context.Context) func(*topology.Record, bool) erro
 			return err
 		}
 		w.gathered(o)
+		w.grew(o, held)
 		w.placed(r)
 		w.records++
 		w.bytes += len(r.Key) + len(r.Value)
@@ -126,13 +137,31 @@ func (w *Worker) look(ctx context.Context) error {
 	if now.Sub(w.answeredAt) >= answerInterval {
 		w.answerQuestions()
 	}
-	if now.Sub(w.openedAt) < w.cfg.CommitInterval && w.records < transactionRecords && w.bytes < transactionBytes {
+	if now.Sub(w.openedAt) < w.cfg.CommitInterval && !w.full() {
 		return nil
 	}
 	if err := w.produce(); err != nil {
 		return err
 	}
-	return w.commit(ctx)
+	return w.commitWithin(ctx)
+}
+
+// commitWithin commits while there are fetched records still to be stepped, and waits for the store where these would find
+// no room.
+func (w *Worker) commitWithin(ctx context.Context) error {
+	if err := w.commit(ctx); err != nil {
+		return err
+	}
+	for {
+		if err := w.flushDue(); err != nil || !w.stuffed() {
+			return err
+		}
+		w.cfg.Monitor.Beat(w.cfg.Name)
+		w.began()
+		if err := w.pause(ctx, stuffedPoll); err != nil {
+			return err
+		}
+	}
 }
 
 func (w *Worker) pass(ctx context.Context, o *owned, r *topology.Record) error {
@@ -188,7 +217,12 @@ func (w *Worker) ensureOpen() error {
 
 // due reports whether the open transaction has lasted long enough.
 func (w *Worker) due() bool {
-	return w.open && (time.Since(w.openedAt) >= w.cfg.CommitInterval || w.records >= transactionRecords || w.bytes >= transactionBytes)
+	return w.open && (time.Since(w.openedAt) >= w.cfg.CommitInterval || w.full())
+}
+
+// full reports whether the open transaction holds as much memory as it may: nothing that it touched can be evicted.
+func (w *Worker) full() bool {
+	return w.records >= transactionRecords || w.bytes >= transactionBytes || w.arena.Bytes() >= transactionHeld || w.grown >= len(w.tasks)*w.cacheBytes
 }
 
 func (w *Worker) stepFailed(err error) error {

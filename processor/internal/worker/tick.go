@@ -59,11 +59,13 @@ func (w *Worker) tickTask(ctx context.Context, o *owned) error {
 		if err := w.ensureOpen(); err != nil {
 			return err
 		}
+		held := o.task.CacheBytes()
 		var err error
 		if n, err = o.task.Tick(wall, time.Now().UnixMilli(), tickTimers); err != nil {
 			return w.stepFailed(err)
 		}
 		w.records += n
+		w.grew(o, held)
 		w.produceOf(o)
 	}
 	return nil
@@ -135,6 +137,9 @@ func (w *Worker) idle() time.Duration {
 	return rest
 }
 
+// errReleased says that the record's partition was given up before it was stepped.
+var errReleased = errors.New("the partition was released")
+
 // stepRecord steps a record after the timers that go before it, which may be more than one transaction should hold.
 func (w *Worker) stepRecord(ctx context.Context, o *owned, r *topology.Record) error {
 	for {
@@ -147,8 +152,11 @@ func (w *Worker) stepRecord(ctx context.Context, o *owned, r *topology.Record) e
 		if !w.due() {
 			continue
 		}
-		if err := w.commit(ctx); err != nil {
+		if err := w.commitWithin(ctx); err != nil {
 			return err
+		}
+		if w.tasks[r.Partition] != o {
+			return errReleased
 		}
 		if err := w.ensureOpen(); err != nil {
 			return err

@@ -69,9 +69,11 @@ const (
 	// clockEvery is how many records are stepped between two looks at the clock, so that slow handlers are committed
 	// in time.
 	clockEvery = 16
-	// transactionRecords bounds a transaction in records, and with it the memory that it pins.
+	// A transaction is bounded in records, in what was read, and in what was held back. What it makes the caches grow by is
+	// bounded by their budget (see full).
 	transactionRecords = 1 << 17
 	transactionBytes   = 64 << 20
+	transactionHeld    = 16 << 20
 )
 
 // Worker runs tasks. All its methods but Run may be called from other goroutines.
@@ -92,6 +94,7 @@ type Worker struct {
 	member     string // captured when the transaction was opened (R2)
 	records    int    // stepped in this transaction
 	bytes      int
+	grown      int // of the tasks' caches, in bytes, since the last commit
 	now        int64
 	clock      int
 	stable     stable
