@@ -5,12 +5,16 @@ import (
 	"encoding/binary"
 	"net"
 	"os"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/penstock/penstock/processor/internal/worker"
 )
 
 // initProducerID is the key of the request for a producer id, the last of a start before the group is joined.
@@ -60,4 +64,36 @@ func TestBrokersMayGoAwayDuringAStart(t *testing.T) {
 	require.Equal(t, w.want, w.updates())
 	stop()
 	require.Positive(t, a.refused.Load())
+}
+
+// Partitions that are taken over together are read by one fetch from the first one on: one that came later would wait for the
+// answer to it, which the broker holds back while the others have nothing new.
+func TestPartitionsTakenOverTogetherAreReadTogether(t *testing.T) {
+	w := newWorldOf(t, 8)
+	first := make(chan int, 1)
+	w.cluster.ControlKey(int16(kmsg.Fetch), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		w.cluster.KeepControl()
+		fetch := r.(*kmsg.FetchRequest)
+		if fetch.SessionEpoch < 0 || len(fetch.Topics) == 0 { // a restore's, or one that asks for the same again
+			return nil, nil, false
+		}
+		select {
+		case first <- len(fetch.Topics[0].Partitions):
+		default:
+		}
+		return nil, nil, false
+	})
+	var restored sync.WaitGroup
+	restored.Add(8)
+	cfg := w.config(t.TempDir()).WithStep(func(s worker.Step) error {
+		if s == worker.Restored { // all at the same time
+			restored.Done()
+			restored.Wait()
+		}
+		return nil
+	})
+	cfg.Workers = 1
+	stop := w.start(cfg)
+	require.Equal(t, 8, <-first)
+	stop()
 }

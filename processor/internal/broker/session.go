@@ -35,8 +35,9 @@ type Session struct {
 	cl      *kgo.Client
 	inputs  map[string]int
 	stable  map[place]int64
-	epochs  map[place]Epoch // of the last record
-	v2      bool            // transaction.version >= 2
+	epochs  map[place]Epoch      // of the last record
+	added   map[place]kgo.Offset // not yet read
+	v2      bool                 // transaction.version >= 2
 
 	failed  atomic.Pointer[error] // first produce that failed
 	lost    atomic.Pointer[CutError]
@@ -51,6 +52,10 @@ type Session struct {
 	nextKey func(i int) []byte
 	plain   func(*kgo.Record, error)
 }
+
+// fetchMaxWait is how long a broker waits for something new before it answers with nothing, and so how long a partition that was
+// taken over may wait for its first fetch.
+const fetchMaxWait = 250 * time.Millisecond
 
 // fetchMaxBytes bounds what a session fetches ahead, as it lies on the broker; in memory a small record takes several
 // times its size.
@@ -100,7 +105,7 @@ func done(r *kgo.Record) {
 // NewSession makes a client and asks for its producer id, which ends whatever transaction a predecessor of the same
 // transactional id left open.
 func (c *Cluster) NewSession(ctx context.Context, cfg SessionConfig) (*Session, error) {
-	s := &Session{cluster: c, cfg: cfg, inputs: map[string]int{}, stable: map[place]int64{}, epochs: map[place]Epoch{}}
+	s := &Session{cluster: c, cfg: cfg, inputs: map[string]int{}, stable: map[place]int64{}, epochs: map[place]Epoch{}, added: map[place]kgo.Offset{}}
 	direct := map[string]bool{}
 	for _, t := range cfg.Direct {
 		direct[t.Name] = true
@@ -119,7 +124,7 @@ func (c *Cluster) NewSession(ctx context.Context, cfg SessionConfig) (*Session, 
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.KeepControlRecords(),
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
-		kgo.FetchMaxWait(500*time.Millisecond),
+		kgo.FetchMaxWait(fetchMaxWait),
 		kgo.FetchMaxBytes(fetchMaxBytes),
 		kgo.FetchMaxPartitionBytes(fetchMaxBytes/2),
 		kgo.ProducerLinger(linger),
@@ -202,18 +207,35 @@ func (a *away) failed(err error) {
 	}
 }
 
-// Add starts reading an input's partition at an offset, which the log of that epoch led to.
+// Add prepares to read an input's partition at an offset, which the log of that epoch led to.
 func (s *Session) Add(input int, partition int32, offset int64, epoch Epoch) {
 	s.epochs[place{input, partition}] = epoch
-	s.cl.AddConsumePartitions(map[string]map[int32]kgo.Offset{
-		s.cfg.Inputs[input].Name: {partition: kgo.NewOffset().At(offset).WithEpoch(epoch.kafka())},
-	})
+	s.added[place{input, partition}] = kgo.NewOffset().At(offset).WithEpoch(epoch.kafka())
+}
+
+// Start begins to read what was added since the last Start, all by one fetch: a partition that comes later waits for the answer to
+// the last one, which comes late where the partitions that it asks for have nothing new.
+func (s *Session) Start() {
+	if len(s.added) == 0 {
+		return
+	}
+	m := map[string]map[int32]kgo.Offset{}
+	for at, offset := range s.added {
+		topic := s.cfg.Inputs[at.input].Name
+		if m[topic] == nil {
+			m[topic] = map[int32]kgo.Offset{}
+		}
+		m[topic][at.partition] = offset
+	}
+	clear(s.added)
+	s.cl.AddConsumePartitions(m)
 }
 
 // Remove stops reading partitions of all inputs; what was fetched of them is dropped.
 func (s *Session) Remove(partition int32) {
 	m := map[string][]int32{}
-	for _, t := range s.cfg.Inputs {
+	for input, t := range s.cfg.Inputs {
+		delete(s.added, place{input, partition})
 		m[t.Name] = []int32{partition}
 	}
 	s.cl.RemoveConsumePartitions(m)

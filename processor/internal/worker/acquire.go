@@ -102,11 +102,27 @@ func (w *Worker) restored(ctx context.Context, m restored) error {
 	for i := range w.cfg.Topology.Inputs {
 		w.session.Add(i, m.of.partition, o.task.Next(i), m.result.Epochs[i])
 	}
+	if w.startBy.IsZero() {
+		w.startBy = time.Now().Add(startWithin)
+	}
 	w.watched(o)
 	if w.cfg.Ready != nil {
 		w.cfg.Ready(m.of.partition)
 	}
 	return w.step(Opened)
+}
+
+// startWithin is how long a task that is open waits for others that are on their way in, so that their records are asked for
+// together.
+const startWithin = 20 * time.Millisecond
+
+// start begins to read the partitions of tasks that were opened.
+func (w *Worker) start() {
+	if w.startBy.IsZero() || len(w.restores) > 0 && time.Now().Before(w.startBy) {
+		return
+	}
+	w.startBy = time.Time{}
+	w.session.Start()
 }
 
 func (w *Worker) track(o *owned) {

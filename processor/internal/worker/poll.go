@@ -49,6 +49,9 @@ func (w *Worker) behind() bool {
 const idleWait = time.Second
 
 func (w *Worker) wait(ctx context.Context, limit time.Duration) error {
+	if !w.startBy.IsZero() {
+		limit = min(limit, time.Until(w.startBy))
+	}
 	ctx2, cancel := w.inbox.askable(ctx)
 	defer cancel()
 	ctx2, cancel2 := context.WithTimeout(ctx2, limit)

@@ -99,6 +99,7 @@ type Worker struct {
 	clock      int
 	stable     stable
 	restores   map[int32]*restoring
+	startBy    time.Time       // when partitions that were opened are read at the latest; zero: there is none
 	cacheBytes int             // each task's part
 	spans      []*tracing.Span // of this transaction's records
 	span       *tracing.Span   // of the record that is stepped
@@ -214,6 +215,7 @@ func (w *Worker) turn(ctx context.Context) error {
 	if err := w.answer(ctx); err != nil {
 		return err
 	}
+	w.start()
 	if w.stuffed() {
 		return w.hold(ctx)
 	}
