@@ -68,7 +68,7 @@ func largeConfig(cfg engine.Config) engine.Config {
 // what the store has not taken yet is waited for.
 func TestLargeValuesAreBoundedByTheMemoryFlag(t *testing.T) {
 	w := newWorld(t)
-	w.sendLarge(12_000)
+	w.sendLarge(6000)
 	monitor := engine.NewMonitor()
 	var most atomic.Int64
 	cfg := largeConfig(w.config(t.TempDir()).WithStep(func(s worker.Step) error {
@@ -93,9 +93,9 @@ func TestLargeValuesAreBoundedByTheMemoryFlag(t *testing.T) {
 // R8, R11: partitions are released while their worker waits for the store, in the midst of what it fetched, and all is exact.
 func TestPartitionsAreReleasedWhileTheStoreIsFull(t *testing.T) {
 	w := newWorld(t)
-	w.sendLarge(12_000)
+	w.sendLarge(4000)
 	q := &quota{FS: vfs.NewMem()}
-	q.left.Store(10 << 20)
+	q.left.Store(3 << 20)
 	var log logged
 	a := w.runApp(largeApp(), largeConfig(w.onQuota(q, &log)))
 	require.Eventually(t, func() bool { return strings.Contains(log.String(), "until there is room") }, 20*time.Second, time.Millisecond, "the disk is not full: %s", &log)
