@@ -27,6 +27,16 @@ type Context struct {
 	rejected error // of the record: the first one counts
 }
 
+// scratchBytes bounds the scratch that a task keeps from record to record.
+const scratchBytes = 256 << 10
+
+// reuse makes raw, which was appended to the scratch, the scratch.
+func (c *Context) reuse(raw []byte) {
+	if c.buf = raw[:0]; cap(raw) > scratchBytes {
+		c.buf = nil
+	}
+}
+
 // Key is the record's key, or the timer's. The string shares memory with the record's batch: copy it to keep it for long.
 func (c *Context) Key() string {
 	k := c.rec().Key

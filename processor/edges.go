@@ -68,7 +68,7 @@ func (s State[T]) Set(c *Context, v T) {
 		return
 	}
 	raw, err := s.codec.Append(c.buf[:0], v)
-	c.buf = raw[:0]
+	c.reuse(raw)
 	if err != nil {
 		c.unencoded(err)
 		return
@@ -133,7 +133,7 @@ func (o Output[T]) emit(c *Context, v T, latest bool, options []EmitOption) {
 		return
 	}
 	raw, err := o.codec.Append(c.buf[:0], v)
-	c.buf = raw[:0]
+	c.reuse(raw)
 	if err != nil {
 		c.unencoded(err)
 		return

@@ -68,7 +68,7 @@ func (t Timer) Set(c *Context, at time.Time) {
 		ms = max(ms, c.record.Timestamp+1)
 	}
 	raw := topology.AppendDeadline(c.buf[:0], ms)
-	c.buf = raw[:0]
+	c.reuse(raw)
 	c.note(c.rt.Set(t.index, raw))
 }
 

@@ -199,9 +199,9 @@ func (d *Driver) step(r *topology.Record) {
 func (d *Driver) tick(wall int64) {
 	d.t.Helper()
 	const some = 1024
-	for n := some; n == some; {
+	for more := true; more; {
 		var err error
-		if n, err = d.task.Tick(wall, d.now.UnixMilli(), some); err != nil {
+		if _, more, err = d.task.Tick(wall, d.now.UnixMilli(), some); err != nil {
 			d.t.Fatalf("engine fault at a timer: %v", err)
 		}
 		d.collect()

@@ -88,8 +88,8 @@ type outgoing struct {
 }
 
 const (
-	outgoingBytes = 128      // room for a small record
-	outgoingKept  = 16 << 10 // of memory that waits for the next one
+	outgoingBytes = 128                                   // room for a small record
+	outgoingKept  = maxBufferedBytes / maxBufferedRecords // of memory that waits for the next one
 )
 
 // free holds those whose promise has run.
@@ -97,7 +97,9 @@ var free = sync.Pool{New: func() any { return &outgoing{buf: make([]byte, 0, out
 
 // done gives a record back that the client has done with.
 func done(r *kgo.Record) {
-	if o := (*outgoing)(unsafe.Pointer(r)); cap(o.buf) <= outgoingKept {
+	o := (*outgoing)(unsafe.Pointer(r))
+	o.Record = kgo.Record{}
+	if cap(o.buf) <= outgoingKept {
 		free.Put(o)
 	}
 }

@@ -52,8 +52,9 @@ const (
 	retryMin    = 10 * time.Millisecond
 	retryMax    = time.Second
 	reportAfter = 5 * time.Second
-	// batchRecords bounds one batch for the store, in changelog records.
+	// batchRecords and batchBytes bound one batch for the store, but for one read of the changelog.
 	batchRecords = 64 << 10
+	batchBytes   = 4 << 20
 	// oneBatch bounds a read of one record.
 	oneBatch = 64 << 10
 	// ageMargin is how much younger than the changelog's delete.retention.ms local state must be (R7).
@@ -406,7 +407,7 @@ func (r *run) apply(ctx context.Context, batch *statestore.Batch, at task.Positi
 	if r.BatchRecords > 0 {
 		limit = r.BatchRecords
 	}
-	if batch.Len() < limit && !last {
+	if batch.Len() < limit && batch.Bytes() < batchBytes && !last {
 		return nil
 	}
 	task.WritePosition(batch, r.partition, at)

@@ -1,5 +1,7 @@
 package task
 
+import "github.com/penstock/penstock/statestore"
+
 // AheadEvery is after how many records [Task.Ahead] is to be called again: enough for the waits for memory of their entries to
 // overlap, few enough for these to be still in the processor's cache when they are stepped.
 const AheadEvery = 16
@@ -74,7 +76,11 @@ func (t *Task) readTable(tb *table, n int, key func(i int) []byte) {
 		return
 	}
 	// An error, of the store or a value, is met again by the step that needs it.
+	held, most := tb.bytes, t.tableBytes()/readAheadPart
 	_ = t.cfg.Store.GetAll(&t.keys, func(key, value []byte, ok bool) error {
+		if tb.bytes-held >= most {
+			return statestore.ErrStop // larger ones than before: the rest is read when it is stepped
+		}
 		e := newEntry(key[len(tb.prefix):])
 		e.set(committed, value)
 		e.awaited = tb.awaited

@@ -118,7 +118,7 @@ func TestReadingAheadChangesNoEffect(t *testing.T) {
 			now += rapid.SampledFrom([]int64{0, 1000, 59_000, 61_000}).Draw(rt, "pause")
 			action := rapid.IntRange(0, 7).Draw(rt, "then")
 			for _, s := range both {
-				_, err := s.Tick(now, now, 5)
+				_, _, err := s.Tick(now, now, 5)
 				require.NoError(rt, err)
 				s.commit(now)
 				switch action {

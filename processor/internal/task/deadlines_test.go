@@ -148,8 +148,8 @@ func BenchmarkMillionTimers(b *testing.B) {
 		b.ReportMetric(float64(heap()-before)/n-16, "B/timer-beyond-key") // the key has 15 bytes, in a class of 16
 		t := New(Config{Topology: topo, Store: store, Timers: timers, Arena: &Arena{}}, Position{Inputs: []int64{0}, Changelogs: []int64{0}})
 		began = time.Now()
-		for k := 1; k > 0; {
-			if k, err = t.Tick(1<<40, 1<<40, 10_000); err != nil {
+		for more := true; more; {
+			if _, more, err = t.Tick(1<<40, 1<<40, 10_000); err != nil {
 				b.Fatal(err)
 			}
 			t.Prepare(nil)

@@ -93,6 +93,7 @@ func (t *Task) load(tb *table, key []byte) (*entry, error) {
 			return nil, err
 		}
 		e.set(committed, t.readBuf)
+		t.readBuf = kept(t.readBuf)
 	}
 	return e, tb.admit(e, ok)
 }

@@ -75,7 +75,7 @@ func (t *Task) settle(r *topology.Record, undone func()) error {
 		}
 	}
 	t.removing = t.removing[:0]
-	t.undo, t.undoBuf = t.undo[:0], t.undoBuf[:0]
+	t.undo, t.undoBuf = t.undo[:0], kept(t.undoBuf)
 	return nil
 }
 
@@ -133,11 +133,17 @@ func (t *Task) release(mark int) {
 	t.effects = t.effects[:plain]
 }
 
+// heldBytes is about what an emission that is held back takes beside its key and value.
+const heldBytes = 200
+
 // heldOutput marks an Output that a later emission may replace; it leaves the task as an Output.
 const heldOutput Kind = 255
 
 func (t *Task) hold(e *Effect, latest bool) {
 	at, held := t.latest[latestKey{e.Index, string(e.Key)}]
+	if held && latest {
+		e.Key = t.held[at].Key
+	}
 	if !latest {
 		if held { // superseded: an emission for the key follows
 			t.held[at].Kind = heldOutput
@@ -150,6 +156,11 @@ func (t *Task) hold(e *Effect, latest bool) {
 		t.held[at] = *e
 		return
 	}
-	t.latest[latestKey{e.Index, string(e.Key)}] = len(t.held)
+	key := string(e.Key)
+	if e.Key != nil {
+		e.Key = bytesOf(key) // the record's would keep all that was fetched with it
+	}
+	t.cfg.Arena.Count(heldBytes + len(key))
+	t.latest[latestKey{e.Index, key}] = len(t.held)
 	t.held = append(t.held, *e)
 }

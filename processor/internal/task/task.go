@@ -193,16 +193,21 @@ func (t *Task) Effects() []Effect { return t.effects }
 // EffectBytes is the memory of the effects' values, in bytes.
 func (t *Task) EffectBytes() int { return len(t.values) }
 
-// valuesKept bounds the memory that waits for the next effects.
-const valuesKept = 256 << 10
+// keptBytes bounds each buffer that waits for its next use: one large value does not stay.
+const keptBytes = 256 << 10
+
+// kept empties a buffer.
+func kept(buf []byte) []byte {
+	if cap(buf) > keptBytes {
+		return nil
+	}
+	return buf[:0]
+}
 
 // ClearEffects forgets the effects, once they are handed to the producer.
 func (t *Task) ClearEffects() {
 	clear(t.effects)
-	t.effects, t.values = t.effects[:0], t.values[:0]
-	if cap(t.values) > valuesKept {
-		t.values = nil
-	}
+	t.effects, t.values = t.effects[:0], kept(t.values)
 }
 
 // Removes is, by state, how often this transaction removed a key's value.

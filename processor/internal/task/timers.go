@@ -36,6 +36,11 @@ const noTime = math.MinInt64
 // Firings bounds how many event-time timers one step fires before the transaction may be committed.
 const Firings = 4096
 
+// burstBytes bounds the memory that timers take before the transaction may be committed, in the cache and of effects.
+const burstBytes = 1 << 20
+
+func (t *Task) holds() int { return t.CacheBytes() + t.EffectBytes() }
+
 // ErrDeadline says that a timer's state holds what is no deadline: something else wrote its changelog.
 var ErrDeadline = errors.New("not a deadline")
 
@@ -126,7 +131,8 @@ func (t *Task) advance(r *topology.Record, now int64) error {
 	if r.Timestamp >= 0 {
 		t.stream = max(t.stream, r.Timestamp)
 	}
-	for range Firings {
+	held := t.holds()
+	for n := 0; n < Firings && t.holds()-held < burstBytes; n++ {
 		if fired, err := t.fireNext(topology.EventTime, t.stream, now); err != nil || !fired {
 			return err
 		}
@@ -155,19 +161,20 @@ func (t *Task) Due(wall int64) (bool, error) {
 }
 
 // Tick fires at most limit timers that are due (see Due), in the order of their deadlines and then keys, and returns how
-// many: fewer than limit if no more are due. Each is like a record: its effects stay in the overlay until Keep or Abort.
+// many, and whether more may be due: it stops before those that fired hold much memory. Each is like a record: its effects stay in the overlay until Keep or Abort.
 // The caller sees to R12. now is the wall clock in Unix milliseconds.
-func (t *Task) Tick(wall, now int64, limit int) (n int, err error) {
-	for ; n < limit; n++ {
+func (t *Task) Tick(wall, now int64, limit int) (n int, more bool, err error) {
+	held := t.holds()
+	for ; n < limit && t.holds()-held < burstBytes; n++ {
 		fired, err := t.fireNext(topology.EventTime, t.stream, now)
 		if err == nil && !fired {
 			fired, err = t.fireNext(topology.WallClock, wall, now)
 		}
 		if err != nil || !fired {
-			return n, err
+			return n, false, err
 		}
 	}
-	return n, nil
+	return n, true, nil
 }
 
 // due returns the entry of the first timer that is due, nil if there is none.

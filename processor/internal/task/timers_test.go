@@ -98,7 +98,7 @@ func TestADeadlineThatMovesAwayIsNotMovedInTheIndex(t *testing.T) {
 	require.False(t, due)
 	next, _ = h.task.NextTimer()
 	require.EqualValues(t, 149, next)
-	n, err := h.task.Tick(149, 149, 10)
+	n, _, err := h.task.Tick(149, 149, 10)
 	require.NoError(t, err)
 	require.Equal(t, 1, n)
 	require.Equal(t, []string{"k@149"}, h.fired)

@@ -5,7 +5,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/penstock/penstock/processor/internal/task"
 	"github.com/penstock/penstock/processor/internal/topology"
+	"github.com/penstock/penstock/processor/session"
+	"github.com/penstock/penstock/statestore"
 	"github.com/stretchr/testify/require"
 )
 
@@ -25,5 +28,34 @@ func TestAPauseEnds(t *testing.T) {
 			t.Fatal("the pause does not end")
 		}
 		require.Len(t, w.inbox.take(), 1, "what wants a session is kept")
+	}
+}
+
+// What an error leaves unanswered stays in the inbox, as in a turn: a release that got lost would be waited for for ever.
+func TestAPauseThatFailsLosesNothing(t *testing.T) {
+	topo, err := session.Window(session.Config{ID: "app", Input: "in", Output: "out"}).Topology()
+	require.NoError(t, err)
+	w := New(Config{Topology: topo, Cache: NewCacheBudget(1), Flusher: NewFlusher(nil, nil, 0, nil)})
+	o := &owned{task: task.New(task.Config{Topology: w.cfg.Topology}, task.Position{Inputs: []int64{0}}), flushing: &flushing{done: make(chan struct{}), err: statestore.ErrCorrupt}}
+	close(o.flushing.done)
+	w.tasks[0] = o
+	w.inbox.put(restored{of: &restoring{}})
+	w.inbox.put(applied{o})
+	released := make(chan struct{})
+	go func() {
+		w.Release(1, true)
+		close(released)
+	}()
+	require.Eventually(t, func() bool {
+		w.inbox.mu.Lock()
+		defer w.inbox.mu.Unlock()
+		return len(w.inbox.items) == 3
+	}, 10*time.Second, time.Millisecond)
+	require.ErrorIs(t, w.pause(t.Context(), 0), statestore.ErrCorrupt)
+	w.Close()
+	select {
+	case <-released:
+	case <-time.After(10 * time.Second):
+		t.Fatal("the release is lost")
 	}
 }

@@ -98,7 +98,6 @@ func (w *Worker) onRecord(ctx context.Context) func(*topology.Record, bool) erro
 		if w.cfg.Tracer != nil {
 			w.trace(r)
 		}
-		held := o.task.CacheBytes()
 		err := w.stepRecord(ctx, o, r)
 		var gap *task.GapError
 		if errors.As(err, &gap) {
@@ -108,7 +107,7 @@ func (w *Worker) onRecord(ctx context.Context) func(*topology.Record, bool) erro
 			err = w.stepRecord(ctx, o, r)
 		}
 		if errors.Is(err, errReleased) {
-			w.traced()
+			w.untraced()
 			return nil
 		}
 		if err != nil {
@@ -119,7 +118,6 @@ func (w *Worker) onRecord(ctx context.Context) func(*topology.Record, bool) erro
 			return err
 		}
 		w.gathered(o)
-		w.grew(o, held)
 		w.placed(r)
 		w.records++
 		w.bytes += len(r.Key) + len(r.Value)
@@ -156,8 +154,12 @@ func (w *Worker) commitWithin(ctx context.Context) error {
 		return err
 	}
 	for {
-		if err := w.flushDue(); err != nil || !w.stuffed() {
+		if err := w.flushDue(); err != nil {
 			return err
+		}
+		if !w.stuffed() {
+			w.now = time.Now().UnixMilli()
+			return nil
 		}
 		w.cfg.Monitor.Beat(w.cfg.Name)
 		w.began()

@@ -136,12 +136,14 @@ func (w *Worker) pause(ctx context.Context, d time.Duration) error {
 		return ctx.Err()
 	}
 	var later []any
-	for _, item := range w.inbox.take() {
+	items := w.inbox.take()
+	for i, item := range items {
 		if _, wantsSession := item.(restored); wantsSession {
 			later = append(later, item)
 			continue
 		}
 		if err := w.answerOne(ctx, item); err != nil {
+			w.putBack(append(later, items[i+1:]...))
 			return err
 		}
 	}

@@ -55,15 +55,16 @@ func (w *Worker) tickTask(ctx context.Context, o *owned) error {
 	if due, err := o.task.Due(wall); err != nil || !due {
 		return err
 	}
-	for n := tickTimers; n == tickTimers && !w.due(); {
+	for more := true; more && !w.due(); {
 		if err := w.ensureOpen(); err != nil {
 			return err
 		}
 		held := o.task.CacheBytes()
-		var err error
-		if n, err = o.task.Tick(wall, time.Now().UnixMilli(), tickTimers); err != nil {
+		n, due, err := o.task.Tick(wall, time.Now().UnixMilli(), tickTimers)
+		if err != nil {
 			return w.stepFailed(err)
 		}
+		more = due
 		w.records += n
 		w.grew(o, held)
 		w.produceOf(o)
@@ -143,7 +144,9 @@ var errReleased = errors.New("the partition was released")
 // stepRecord steps a record after the timers that go before it, which may be more than one transaction should hold.
 func (w *Worker) stepRecord(ctx context.Context, o *owned, r *topology.Record) error {
 	for {
+		held := o.task.CacheBytes()
 		err := o.task.Step(r, w.now)
+		w.grew(o, held)
 		if err == nil || !errors.Is(err, task.ErrTimersFirst) {
 			return err
 		}

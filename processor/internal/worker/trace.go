@@ -20,6 +20,14 @@ func (w *Worker) traced() {
 	}
 }
 
+// untraced ends the span of a record that was not stepped.
+func (w *Worker) untraced() {
+	if w.span != nil {
+		w.span.Dropped()
+		w.span = nil
+	}
+}
+
 // endSpans ends those of the transaction.
 func (w *Worker) endSpans(end func(*tracing.Span)) {
 	for _, s := range w.spans {
