@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/penstock/penstock/processor/internal/broker"
@@ -33,7 +34,7 @@ type Config struct {
 	Progress func(telemetry.Restore)
 	// Read is called after each read of a changelog; its error is the restore's. May be nil.
 	Read func() error
-	// Of one read and of one batch for the store. Default: 8 MiB, and 64 Ki records.
+	// Of one read and of one batch for the store. Default: a part of what all of the process's may take, and 64 Ki records.
 	ReadBytes    int32
 	BatchRecords int
 	// Membership is who commits a first offset.
@@ -52,9 +53,13 @@ const (
 	retryMin    = 10 * time.Millisecond
 	retryMax    = time.Second
 	reportAfter = 5 * time.Second
-	// batchRecords and batchBytes bound one batch for the store, but for one read of the changelog.
+	// batchRecords bounds one batch for the store, in changelog records.
 	batchRecords = 64 << 10
-	batchBytes   = 4 << 20
+	// What all reads of the process, and their batches, may take together, and what one of them has at least and at most. What is read is
+	// packed: of small records it is twenty times as much in memory.
+	allBytes   = 4 << 20
+	leastBytes = 256 << 10
+	mostBytes  = 2 << 20
 	// oneBatch bounds a read of one record.
 	oneBatch = 64 << 10
 	// ageMargin is how much younger than the changelog's delete.retention.ms local state must be (R7).
@@ -330,6 +335,12 @@ func (r *run) stands(ctx context.Context, state int, offset int64) error {
 		r.Changelogs[state].Name, r.partition, offset)}
 }
 
+// reading is how many reads are under way in the process.
+var reading atomic.Int32
+
+// part is what one of them may take, in bytes.
+func part() int { return min(mostBytes, max(leastBytes, allBytes/max(1, int(reading.Load())))) }
+
 // read reads a topic from at's position, or its start, until the target is passed.
 func (r *run) read(ctx context.Context, state int, at *task.Position, start, target int64) error {
 	topic := r.Changelogs[state]
@@ -343,15 +354,17 @@ func (r *run) read(ctx context.Context, state int, at *task.Position, start, tar
 		return nil
 	}
 	reader := r.Cluster.Reader(topic, r.partition)
-	if r.ReadBytes > 0 {
-		reader.MaxBytes = r.ReadBytes
-	}
+	reading.Add(1)
+	defer reading.Add(-1)
 	r.progress(state, next, target, -1)
 	prefix := task.StatePrefix(r.partition, r.States[state])
 	var batch statestore.Batch
 	var key []byte
 	progress := time.Now()
 	for next < target {
+		if reader.MaxBytes = r.ReadBytes; r.ReadBytes == 0 {
+			reader.MaxBytes = int32(part())
+		}
 		f, err := r.fetch(ctx, reader, next)
 		if err != nil {
 			return err
@@ -407,7 +420,7 @@ func (r *run) apply(ctx context.Context, batch *statestore.Batch, at task.Positi
 	if r.BatchRecords > 0 {
 		limit = r.BatchRecords
 	}
-	if batch.Len() < limit && batch.Bytes() < batchBytes && !last {
+	if batch.Len() < limit && batch.Bytes() < part() && !last {
 		return nil
 	}
 	task.WritePosition(batch, r.partition, at)
