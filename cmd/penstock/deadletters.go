@@ -89,6 +89,9 @@ func (f *deadLetterFlags) filter() (deadletters.Filter, error) {
 	return filter, nil
 }
 
+// tableRows is how many rows are laid out together: what is not laid out yet is kept.
+const tableRows = 1000
+
 // shownBytes bounds what a list shows of a key or message.
 const shownBytes = 60
 
@@ -113,6 +116,9 @@ func (p *program) listLetters(ctx context.Context, f *deadLetterFlags) error {
 		}
 		_, failed = fmt.Fprintf(w, "%d/%d\t%s\t%s\t%s-%d@%d\t%s\t%s\n", l.Partition, l.Offset, l.Time.Format(time.RFC3339), l.Reason,
 			l.Source.Topic, l.Source.Partition, l.Source.Offset, short(l.Key), short(l.Message))
+		if n%tableRows == 0 && failed == nil {
+			failed = w.Flush()
+		}
 	})
 	if err != nil || failed != nil {
 		return firstOf(err, failed)

@@ -80,7 +80,8 @@ func (p *program) produce(ctx context.Context, f *produceFlags, files []string) 
 	if f.connect != "" && f.listen != "" || f.connect+f.listen != "" && len(files) > 0 {
 		return usage(errors.New("files, --connect and --listen exclude each other"))
 	}
-	cl, err := f.conn.Client(ctx, feed.ClientOpts()...)
+	limits := feed.Limits{}
+	cl, err := f.conn.Client(ctx, feed.ClientOpts(limits)...)
 	if err != nil {
 		return err
 	}
@@ -95,9 +96,11 @@ func (p *program) produce(ctx context.Context, f *produceFlags, files []string) 
 		if _, err := kafka.Partitions(ctx, cl, f.letters); err != nil {
 			return err
 		}
+		limits[f.letters] = kafka.MaxMessageBytes(ctx, cl, f.letters)
 	}
+	limits[f.input] = kafka.MaxMessageBytes(ctx, cl, f.input)
 	began := time.Now()
-	fd := feed.New(feed.Config{Client: cl, Topic: f.input, Output: feed.Format(f.inputFormat), Rate: f.rate, BadTopic: f.letters, Bad: p.badLine, IdleLimit: f.idle})
+	fd := feed.New(feed.Config{Client: cl, Limits: limits, Topic: f.input, Output: feed.Format(f.inputFormat), Rate: f.rate, BadTopic: f.letters, Bad: p.badLine, IdleLimit: f.idle})
 	watched, err := f.httpFlags.serve(ctx, p, counted(func() bool { return true }, fd))
 	if err != nil {
 		return err

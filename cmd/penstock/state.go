@@ -169,12 +169,16 @@ func (p *program) stateView(f *stateFlags) (show func(*states.Entry), flush func
 	w := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "SESSION\tTOTAL\tPARTITION")
 	total := session.SessionTrackingValueJSON()
+	rows := 0
 	return func(e *states.Entry) {
 		text := strconv.Quote(string(e.Value))
 		if v, err := total.Decode(e.Value); err == nil {
 			text = v.TotalSum.String()
 		}
 		fmt.Fprintf(w, "%s\t%s\t%d\n", shownID(string(e.Key)), text, e.Partition)
+		if rows++; rows%tableRows == 0 {
+			w.Flush()
+		}
 	}, w.Flush
 }
 

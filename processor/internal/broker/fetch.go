@@ -24,13 +24,13 @@ type Reader struct {
 	MaxBytes     int32         // of one fetch, about
 }
 
-// fetchBytes bounds one raw fetch, unless its reader says less.
-const fetchBytes = 8 << 20
+// rawFetchBytes bounds one raw fetch, unless its reader says more: one that looks for a single record meets what lies behind it too.
+const rawFetchBytes = 64 << 10
 
 // Reader makes a reader of a partition.
 func (c *Cluster) Reader(topic Topic, partition int32) *Reader {
 	return &Reader{cluster: c, topic: topic, partition: partition, leader: -1,
-		decompressor: kgo.DefaultDecompressor(), MaxWait: 250 * time.Millisecond, MaxBytes: fetchBytes}
+		decompressor: kgo.DefaultDecompressor(), MaxWait: 250 * time.Millisecond, MaxBytes: rawFetchBytes}
 }
 
 // Fetched is one answer.

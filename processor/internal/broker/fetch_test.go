@@ -53,7 +53,7 @@ func TestReadsOfAnySizeReadWhatIsCommitted(t *testing.T) {
 	require.NoError(t, err)
 	bounds, err := c.Bounds(ctx, topic)
 	require.NoError(t, err)
-	for _, size := range []int32{1, 100, 200, 500, 1000, 5000, fetchBytes} {
+	for _, size := range []int32{1, 100, 200, 500, 1000, 5000, rawFetchBytes} {
 		r := c.Reader(described, 0)
 		r.MaxBytes = size
 		var got []string

@@ -25,6 +25,7 @@ type SessionConfig struct {
 	Writes             []string                 // all topics that they write to
 	Doubt              bool                     // the last transaction of this id may not have ended everywhere, as far as a predecessor knows
 	BatchBytes         func(topic string) int32 // bound of a batch, by topic
+	Sessions           int                      // of the process, which share what is fetched ahead; 0: one
 }
 
 // Session is one worker's client. It reads partitions directly, at offsets that its owner chose, and produces. After
@@ -57,9 +58,17 @@ type Session struct {
 // taken over may wait for its first fetch.
 const fetchMaxWait = 250 * time.Millisecond
 
-// fetchMaxBytes bounds what a session fetches ahead, as it lies on the broker; in memory a small record takes several
-// times its size.
-const fetchMaxBytes = 512 << 10
+// What all sessions of a process fetch ahead, and one session of one broker at most and at least, as it lies on the broker; in
+// memory a small record takes several times its size.
+const (
+	fetchAllBytes   = 1 << 20
+	fetchMostBytes  = 512 << 10
+	fetchLeastBytes = 64 << 10
+)
+
+func (c SessionConfig) fetchMaxBytes(brokers int) int32 {
+	return int32(min(fetchMostBytes, max(fetchLeastBytes, fetchAllBytes/max(1, c.Sessions)/max(1, brokers))))
+}
 
 // linger is how long a record waits for others of its batch. A commit's flush ends the wait, and a full buffer: it is
 // longer than the pause between two commits of a low rate, so that these are one request each.
@@ -119,6 +128,7 @@ func (c *Cluster) NewSession(ctx context.Context, cfg SessionConfig) (*Session, 
 		return nil, err
 	}
 	byKey := kgo.StickyKeyPartitioner(nil)
+	fetchBytes := cfg.fetchMaxBytes(len(c.cl.DiscoveredBrokers()))
 	s.life, s.cut = context.WithCancel(context.Background())
 	opts := c.cfg.opts(
 		kgo.WithContext(s.life),
@@ -127,8 +137,8 @@ func (c *Cluster) NewSession(ctx context.Context, cfg SessionConfig) (*Session, 
 		kgo.KeepControlRecords(),
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
 		kgo.FetchMaxWait(fetchMaxWait),
-		kgo.FetchMaxBytes(fetchMaxBytes),
-		kgo.FetchMaxPartitionBytes(fetchMaxBytes/2),
+		kgo.FetchMaxBytes(fetchBytes),
+		kgo.FetchMaxPartitionBytes(fetchBytes/2),
 		kgo.ProducerLinger(linger),
 		kgo.MaxBufferedRecords(maxBufferedRecords),
 		kgo.MaxBufferedBytes(cfg.maxBufferedBytes()),

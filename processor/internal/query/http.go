@@ -169,11 +169,16 @@ func (s *Server) serveList(r *http.Request) (any, int, error) {
 }
 
 func partitionsOf(list string) (partitions []int32, err error) {
+	named := map[int64]bool{}
 	for _, text := range strings.Split(list, ",") {
 		p, err := strconv.ParseInt(text, 10, 32)
 		if err != nil || p < 0 {
 			return nil, bad("partitions: %q is no partition", text)
 		}
+		if named[p] {
+			return nil, bad("partitions: %d is named twice", p)
+		}
+		named[p] = true
 		partitions = append(partitions, int32(p))
 	}
 	return partitions, nil
@@ -212,7 +217,11 @@ func fail(w http.ResponseWriter, err error) {
 	}
 }
 
+// replyTimeout is how long an asker may take to read its answer.
+const replyTimeout = 30 * time.Second
+
 func reply(w http.ResponseWriter, status int, body any) {
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(replyTimeout)) // not every writer has one
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)

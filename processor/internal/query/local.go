@@ -85,7 +85,7 @@ func (s *Server) localList(ctx context.Context, state int, partitions []int32, r
 		if err != nil {
 			return nil, s.ownerFailed(p, err)
 		}
-		all = append(all, values...)
+		all, _ = first(append(all, values...), r.Limit+1)
 		leases = append(leases, lease)
 	}
 	if len(leases) == 0 {

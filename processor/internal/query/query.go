@@ -40,11 +40,26 @@ type Server struct {
 	cfg    Config
 	states map[string]int // index into Topology.States
 	owners owners
+	// Lists under way, those that other instances ask for apart: two that wait for each other would wait in vain.
+	lists, hops chan struct{}
+}
+
+// maxLists bounds the lists under way, each of which holds up to MaxLimit values of a partition twice.
+const maxLists = 8
+
+// enter waits for a list's turn. leave ends it.
+func enter(ctx context.Context, turns chan struct{}) (leave func(), err error) {
+	select {
+	case turns <- struct{}{}:
+		return func() { <-turns }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 // New makes a server for a group that was joined.
 func New(cfg Config) *Server {
-	s := &Server{cfg: cfg, states: map[string]int{}}
+	s := &Server{cfg: cfg, states: map[string]int{}, lists: make(chan struct{}, maxLists), hops: make(chan struct{}, maxLists)}
 	timers := map[int]bool{}
 	for _, t := range cfg.Topology.Timers {
 		timers[t.State] = true
@@ -157,6 +172,11 @@ func (s *Server) List(ctx context.Context, state string, r Range) (values []Valu
 	}
 	ctx, cancel := context.WithTimeout(ctx, Timeout)
 	defer cancel()
+	leave, err := enter(ctx, s.lists)
+	if err != nil {
+		return nil, false, s.explain(err)
+	}
+	defer leave()
 	var own []int32
 	others := map[owner][]int32{}
 	for p := range s.cfg.Partitions {
@@ -186,6 +206,11 @@ func (s *Server) ListOf(ctx context.Context, state string, partitions []int32, r
 	}
 	ctx, cancel := context.WithTimeout(ctx, Timeout)
 	defer cancel()
+	leave, err := enter(ctx, s.hops)
+	if err != nil {
+		return nil, false, s.explain(err)
+	}
+	defer leave()
 	if values, err = s.localList(ctx, index, partitions, r); err != nil {
 		return nil, false, s.explain(err)
 	}

@@ -115,7 +115,7 @@ func (s *Server) listAll(ctx context.Context, state string, index int, own []int
 	add := func(values []Value, err error) error {
 		mu.Lock()
 		defer mu.Unlock()
-		all = append(all, values...)
+		all, _ = first(append(all, values...), r.Limit+1)
 		return err
 	}
 	g.Go(func() error { return add(s.localList(ctx, index, own, r)) })

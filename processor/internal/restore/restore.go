@@ -60,8 +60,6 @@ const (
 	allBytes   = 4 << 20
 	leastBytes = 256 << 10
 	mostBytes  = 2 << 20
-	// oneBatch bounds a read of one record.
-	oneBatch = 64 << 10
 	// ageMargin is how much younger than the changelog's delete.retention.ms local state must be (R7).
 	ageMargin = 10 * time.Minute
 )
@@ -322,7 +320,6 @@ func (r *run) changelog(ctx context.Context, state int, at *task.Position) error
 // stands refuses a changelog that was cut, and has grown past the cut by what does not count.
 func (r *run) stands(ctx context.Context, state int, offset int64) error {
 	reader := r.Cluster.Reader(r.Changelogs[state], r.partition)
-	reader.MaxBytes = oneBatch
 	var found broker.Standing
 	err := r.retry(ctx, "look for the changelog's last record", func() (err error) {
 		found, err = reader.At(ctx, offset)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"sync"
 	"unsafe"
 
 	"github.com/penstock/penstock/processor/internal/topology"
@@ -55,9 +56,17 @@ type Scanner interface {
 	Scan(lower, upper []byte, fn func(key, value []byte) error) error
 }
 
+// readingTimers is held by one read at a time: until it is sorted, what it reads takes its memory twice.
+var readingTimers sync.Mutex
+
 // ReadTimers reads a partition's deadlines from a store that is complete.
 func ReadTimers(store Scanner, t *topology.Topology, partition int32) (*Timers, error) {
 	r := &Timers{}
+	if len(t.Timers) == 0 {
+		return r, nil
+	}
+	readingTimers.Lock()
+	defer readingTimers.Unlock()
 	for _, tm := range t.Timers {
 		lower := StatePrefix(partition, t.States[tm.State])
 		upper := append([]byte(nil), lower...)

@@ -227,7 +227,7 @@ func (w *Worker) due() bool {
 
 // full reports whether the open transaction holds as much memory as it may: nothing that it touched can be evicted.
 func (w *Worker) full() bool {
-	return w.records >= transactionRecords || w.bytes >= transactionBytes || w.arena.Bytes() >= transactionHeld || w.grown >= len(w.tasks)*w.cacheBytes
+	return w.records >= transactionRecords || len(w.spans) >= transactionSpans || w.bytes >= transactionBytes || w.arena.Bytes() >= transactionHeld || w.grown >= len(w.tasks)*w.cacheBytes
 }
 
 func (w *Worker) stepFailed(err error) error {

@@ -74,6 +74,7 @@ const (
 	transactionRecords = 1 << 17
 	transactionBytes   = 64 << 20
 	transactionHeld    = 16 << 20
+	transactionSpans   = 1 << 13 // of traced records, some 1 KiB each
 )
 
 // Worker runs tasks. All its methods but Run may be called from other goroutines.

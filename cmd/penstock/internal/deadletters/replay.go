@@ -38,6 +38,7 @@ type Result struct {
 // Limits of a transaction.
 const (
 	batchLetters       = 500
+	batchBytes         = 8 << 20
 	transactionTimeout = 30 * time.Second
 	// unstableFor is how long another replay's transaction may be open: brokers look for those that timed out every 10 s.
 	unstableFor = transactionTimeout + 12*time.Second
@@ -81,6 +82,7 @@ type sender struct {
 	out      *engine.Transactor // nil in a dry run
 	progress map[int32]*progress
 	batch    []*Letter
+	bytes    int // of their keys and values
 	taken    int
 	result   Result
 	err      error
@@ -154,7 +156,8 @@ func (s *sender) take(ctx context.Context, l *Letter) error {
 	default:
 		s.taken++
 		s.batch = append(s.batch, l)
-		if len(s.batch) == batchLetters {
+		s.bytes += len(l.Key) + len(l.Value)
+		if len(s.batch) == batchLetters || s.bytes >= batchBytes {
 			return s.flush(ctx)
 		}
 	}
@@ -176,7 +179,8 @@ func (s *sender) flush(ctx context.Context) error {
 		}
 	}
 	s.result.Replayed += len(s.batch)
-	s.batch = s.batch[:0]
+	clear(s.batch)
+	s.batch, s.bytes = s.batch[:0], 0
 	return nil
 }
 

@@ -110,7 +110,7 @@ func (d *demo) engine(ctx context.Context, dir string) error {
 
 // drive feeds, shows, and waits for the end of the data.
 func (d *demo) drive(run, interrupt context.Context) error {
-	cl, err := d.conn.Client(run, feed.ClientOpts()...)
+	cl, err := d.conn.Client(run, feed.ClientOpts(nil)...)
 	if err != nil {
 		return err
 	}

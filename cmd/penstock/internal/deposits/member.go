@@ -19,8 +19,8 @@ const (
 	// closeTimeout is how long leaving the group may take.
 	closeTimeout = 5 * time.Second
 	// A fetch, as it comes over the wire; unpacked it may be ten times as large.
-	fetchBytes          = 2 << 20
-	fetchPartitionBytes = 512 << 10
+	fetchBytes          = 512 << 10
+	fetchPartitionBytes = 256 << 10
 )
 
 // identityInterval is how often the brokers are asked whether the topic is still the same; tests change it.

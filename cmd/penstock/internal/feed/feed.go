@@ -43,15 +43,46 @@ type Config struct {
 
 	// IdleLimit ends a client of Serve that sends nothing for so long; 0: none is.
 	IdleLimit time.Duration
+	// Limits are the bounds of batches, by topic, as ClientOpts has them; nil: the client's default.
+	Limits Limits
 	// BadTopic gets each line that is not sent, with headers that say why; empty: none does.
 	BadTopic string
 	// Bad is told of each line that is not sent. It is called by one goroutine at a time.
 	Bad func(source string, line int, err error)
 }
 
+// Limits are the most bytes of a batch that a topic takes, by topic.
+type Limits map[string]int
+
+const (
+	batchBytes    = 1_000_012 // the client's default, and the brokers' of a topic
+	bufferedBytes = 64 << 20  // on their way to the brokers
+	overhead      = 512       // of a batch of one record, its headers included
+)
+
+func (l Limits) of(topic string) int {
+	if n := l[topic]; n > 0 {
+		return min(n, batchBytes)
+	}
+	return batchBytes
+}
+
+// errTooLarge says that the topic does not take a record of a line's size.
+var errTooLarge = errors.New("too large for the topic")
+
+// fits returns an error that wraps errTooLarge, a bad line's, where it does not.
+func (l Limits) fits(topic string, bytes int) error {
+	if most := l.of(topic) - overhead; bytes > most {
+		return fmt.Errorf("%w %s: key and value have %d bytes, of at most %d", errTooLarge, topic, bytes, most)
+	}
+	return nil
+}
+
 // ClientOpts are what a Feed's client needs.
-func ClientOpts() []kgo.Opt {
+func ClientOpts(limits Limits) []kgo.Opt {
 	return []kgo.Opt{
+		kgo.ProducerBatchMaxBytesFn(func(topic string) int32 { return int32(limits.of(topic)) }),
+		kgo.MaxBufferedBytes(bufferedBytes),
 		kgo.RequiredAcks(kgo.AllISRAcks()),
 		kgo.ProducerLinger(5 * time.Millisecond),
 		kgo.MaxBufferedRecords(100_000),
@@ -171,11 +202,13 @@ const (
 	HeaderLine    = "penstock.line.number"
 )
 
-// keepBad sends a bad line where it can be looked at. Of one that is too long there is only the reason.
+// keepBad sends a bad line where it can be looked at. Of one that is too long there is only the reason, of one that is too large for that
+// topic what fits.
 func (f *Feed) keepBad(ctx context.Context, s Stream, n int, line []byte, why error) {
 	if f.cfg.BadTopic == "" {
 		return
 	}
+	line = line[:max(0, min(len(line), f.cfg.Limits.of(f.cfg.BadTopic)-overhead-len(why.Error())-len(s.Source)))]
 	header := func(key, value string) kgo.RecordHeader { return kgo.RecordHeader{Key: key, Value: []byte(value)} }
 	f.cfg.Client.Produce(ctx, &kgo.Record{Topic: f.cfg.BadTopic, Value: bytes.Clone(line), Headers: []kgo.RecordHeader{
 		header(HeaderReason, reason(why)), header(HeaderMessage, why.Error()), header(HeaderSource, s.Source), header(HeaderLine, strconv.Itoa(n))}}, f.kept)
@@ -233,6 +266,10 @@ func (w *writer) send(ctx context.Context, line []byte) error {
 	if w.input == w.feed.cfg.Output {
 		w.arena = append(w.arena, codec.TrimBOM(line)...) // as it was written, unknown fields too
 	} else if w.arena, err = w.encode.Append(w.arena, tx); err != nil {
+		return err
+	}
+	if err := w.feed.cfg.Limits.fits(w.feed.cfg.Topic, len(w.arena)-start); err != nil {
+		w.arena = w.arena[:start]
 		return err
 	}
 	if len(w.slab) == 0 {

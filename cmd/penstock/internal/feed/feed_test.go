@@ -24,7 +24,7 @@ func client(t *testing.T, opts ...kgo.Opt) *kgo.Client {
 	require.NoError(t, err)
 	t.Cleanup(c.Close)
 	opts = append(opts, kgo.SeedBrokers(c.ListenAddrs()...), kgo.ConsumeTopics("in"), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
-	cl, err := kgo.NewClient(append(opts, feed.ClientOpts()...)...)
+	cl, err := kgo.NewClient(append(opts, feed.ClientOpts(nil)...)...)
 	require.NoError(t, err)
 	t.Cleanup(cl.Close)
 	return cl
@@ -110,4 +110,47 @@ func TestEndOfContextEndsRead(t *testing.T) {
 	cancel()
 	f := feed.New(feed.Config{Client: client(t), Topic: "in", Output: feed.CSV, Rate: 1})
 	require.ErrorIs(t, f.Read(ctx, feed.Stream{Format: feed.CSV, Reader: strings.NewReader("a,1\nb,1\n")}), context.Canceled)
+}
+
+// A line that the topic would refuse is a bad line, kept as far as its topic takes it: it does not end what others send.
+func TestALineTooLargeForItsTopicIsABadLine(t *testing.T) {
+	line := func(id string, bytes int) string {
+		return fmt.Sprintf(`{"sessionId":%q,"winAmount":1,"note":%q}`, id, strings.Repeat("x", bytes))
+	}
+	for name, c := range map[string]struct {
+		limits feed.Limits
+		large  int
+	}{"the client's bound": {nil, 999_900}, "the topic's": {feed.Limits{"in": 3000, "bad": 2000}, 3000}} {
+		t.Run(name, func(t *testing.T) {
+			cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "in", "bad"))
+			require.NoError(t, err)
+			t.Cleanup(cluster.Close)
+			cl, err := kgo.NewClient(append(feed.ClientOpts(c.limits), kgo.SeedBrokers(cluster.ListenAddrs()...),
+				kgo.ConsumeTopics("in", "bad"), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))...)
+			require.NoError(t, err)
+			t.Cleanup(cl.Close)
+			var bad []int
+			f := feed.New(feed.Config{Client: cl, Limits: c.limits, Topic: "in", BadTopic: "bad", Output: feed.JSON, Bad: func(_ string, n int, err error) {
+				require.ErrorContains(t, err, "too large for the topic")
+				bad = append(bad, n)
+			}})
+			lines := strings.Join([]string{line("a", 10), line("b", c.large), line("c", 10)}, "\n")
+			require.NoError(t, f.Read(t.Context(), feed.Stream{Source: "here", Format: feed.JSON, Reader: strings.NewReader(lines)}))
+			require.NoError(t, f.Flush(t.Context()))
+			require.Equal(t, []int{2}, bad)
+			require.EqualValues(t, 2, f.Sent())
+			var kept int
+			for n := 0; n < 3; {
+				cl.PollFetches(t.Context()).EachRecord(func(r *kgo.Record) {
+					n++
+					if r.Topic == "bad" {
+						kept = len(r.Value)
+						require.Equal(t, "too-large", string(r.Headers[0].Value))
+					}
+				})
+			}
+			require.Greater(t, kept, c.limits["bad"]/2)
+			require.LessOrEqual(t, kept, c.large+100)
+		})
+	}
 }

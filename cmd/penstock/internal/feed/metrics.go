@@ -54,5 +54,8 @@ func reason(err error) string {
 	if errors.Is(err, errTooLong) {
 		return "too-long"
 	}
+	if errors.Is(err, errTooLarge) {
+		return "too-large"
+	}
 	return codec.Reason(err)
 }

@@ -6,10 +6,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -103,6 +105,22 @@ func (c *Connection) Client(ctx context.Context, more ...kgo.Opt) (*kgo.Client, 
 
 // ErrNoTopic says that a topic does not exist.
 var ErrNoTopic = errors.New("does not exist")
+
+// MaxMessageBytes is a topic's max.message.bytes, 0 where the brokers do not tell.
+func MaxMessageBytes(ctx context.Context, cl *kgo.Client, topic string) int {
+	configs, err := kadm.NewClient(cl).DescribeTopicConfigs(ctx, topic)
+	if err != nil {
+		return 0
+	}
+	for _, c := range configs {
+		for _, entry := range c.Configs {
+			if n, err := strconv.Atoi(entry.MaybeValue()); entry.Key == "max.message.bytes" && err == nil {
+				return n
+			}
+		}
+	}
+	return 0
+}
 
 // Partitions counts a topic's partitions, or returns an error that wraps ErrNoTopic.
 func Partitions(ctx context.Context, cl *kgo.Client, topic string) (int32, error) {

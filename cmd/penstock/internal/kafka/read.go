@@ -86,8 +86,8 @@ type Reader struct {
 
 // Bounds of a fetch, as it comes over the wire; unpacked it may be ten times as large.
 const (
-	fetchBytes          = 8 << 20
-	fetchPartitionBytes = 1 << 20
+	fetchBytes          = 2 << 20
+	fetchPartitionBytes = 256 << 10
 )
 
 // NewReader reads the partitions of from at these offsets.
