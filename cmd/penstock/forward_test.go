@@ -51,7 +51,15 @@ func TestStateIsAskedForByTLS(t *testing.T) {
 		_, body := get(refuses + "/api/v1/owners")
 		own, _ := get(refuses + "/readyz")
 		other, _ := get(tellsAll + "/readyz")
-		return own == 200 && other == 200 && strings.Contains(body, `"told"`) && strings.Contains(body, `"untold"`)
+		if own != 200 || other != 200 || !strings.Contains(body, `"told"`) || !strings.Contains(body, `"untold"`) {
+			return false
+		}
+		for i := range 40 {
+			if status, _ := get(fmt.Sprintf("%s/api/v1/state/total/s%d", tellsAll, i)); status != 200 {
+				return false
+			}
+		}
+		return true
 	}
 	require.Eventually(t, shared, 30*time.Second, 50*time.Millisecond)
 	for i := range 40 {

@@ -60,6 +60,7 @@ func TestATraceGoesOnToTheUpdate(t *testing.T) {
 		})
 		return len(headers) == 2
 	}, 20*time.Second, time.Millisecond)
+	time.Sleep(300 * time.Millisecond) // what is committed is seen before the process itself knows it
 	c.stop()
 	c.end(t, 0)
 
