@@ -101,7 +101,7 @@ const (
 	outgoingKept  = maxBufferedBytes / maxBufferedRecords // of memory that waits for the next one
 )
 
-// free holds those whose promise has run.
+// free holds those whose promise has run, their Record zero.
 var free = sync.Pool{New: func() any { return &outgoing{buf: make([]byte, 0, outgoingBytes)} }}
 
 // done gives a record back that the client has done with.
@@ -440,7 +440,7 @@ func (s *Session) Produce(o Out) {
 	if !o.Lasts {
 		key, value = r.copy(key, value)
 	}
-	r.Record = kgo.Record{Topic: o.Topic, Key: key, Value: value, Timestamp: time.UnixMilli(o.Timestamp)}
+	r.Topic, r.Key, r.Value, r.Timestamp = o.Topic, key, value, time.UnixMilli(o.Timestamp)
 	if len(o.Headers) > 0 {
 		r.Headers = make([]kgo.RecordHeader, len(o.Headers))
 		for i, h := range o.Headers {

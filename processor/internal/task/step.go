@@ -141,9 +141,6 @@ const heldOutput Kind = 255
 
 func (t *Task) hold(e *Effect, latest bool) {
 	at, held := t.latest[latestKey{e.Index, string(e.Key)}]
-	if held && latest {
-		e.Key = t.held[at].Key
-	}
 	if !latest {
 		if held { // superseded: an emission for the key follows
 			t.held[at].Kind = heldOutput
@@ -153,6 +150,7 @@ func (t *Task) hold(e *Effect, latest bool) {
 	}
 	e.Kind = Output
 	if held {
+		e.Key = t.held[at].Key
 		t.held[at] = *e
 		return
 	}

@@ -60,11 +60,11 @@ func (w *Worker) tickTask(ctx context.Context, o *owned) error {
 			return err
 		}
 		held := o.task.CacheBytes()
-		n, due, err := o.task.Tick(wall, time.Now().UnixMilli(), tickTimers)
-		if err != nil {
+		var n int
+		var err error
+		if n, more, err = o.task.Tick(wall, time.Now().UnixMilli(), tickTimers); err != nil {
 			return w.stepFailed(err)
 		}
-		more = due
 		w.records += n
 		w.grew(o, held)
 		w.produceOf(o)
