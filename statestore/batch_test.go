@@ -28,11 +28,11 @@ func TestSortKeepsTheOrderOfOneKeysOperations(t *testing.T) {
 			text string
 		}
 		var want []added
-		prefix := rapid.SampledFrom([]string{"", "partition"}).Draw(t, "prefix")
+		prefixes := rapid.SampledFrom([][]string{{""}, {"partition"}, {"partition1 state", "partition2 state", "partition1", ""}}).Draw(t, "prefixes")
 		pool := rapid.SliceOfN(key, 1, 60).Draw(t, "keys")
 		random := rand.New(rand.NewPCG(1, rapid.Uint64().Draw(t, "seed")))
 		for i := range rapid.SampledFrom([]int{0, 1, 2, 40, 300, 1000}).Draw(t, "ops") {
-			k := append([]byte(prefix), pool[random.IntN(len(pool))]...)
+			k := append([]byte(prefixes[random.IntN(len(prefixes))]), pool[random.IntN(len(pool))]...)
 			if random.IntN(2) == 0 {
 				b.Set(k, fmt.Append(nil, i))
 				want = append(want, added{k, fmt.Sprintf("0 %q %q", k, fmt.Sprint(i))})
@@ -83,16 +83,28 @@ func TestABatchUsedAgainAllocatesNothingForItsOperations(t *testing.T) {
 	require.LessOrEqual(t, testing.AllocsPerRun(10, fill), 3.0, "but for the memory of a Sort, which the collector may have taken")
 }
 
+// Keys are those of one task, and those of two, as a freeze has them: each with its position.
 func BenchmarkSort(b *testing.B) {
+	for _, tasks := range []int{1, 2} {
+		b.Run(fmt.Sprintf("tasks=%d", tasks), func(b *testing.B) { sortTasks(b, tasks) })
+	}
+}
+
+func sortTasks(b *testing.B, tasks int) {
 	keys := make([][]byte, 64<<10)
 	for i := range keys {
-		keys[i] = fmt.Appendf(nil, "\x00\x00\x00\x07t\x00session-%016x", rand.Uint64())
+		keys[i] = fmt.Appendf(nil, "\x00\x00\x00%csessions\x00session-%016x", byte(i*tasks/len(keys)), rand.Uint64())
+	}
+	if tasks > 1 {
+		for i := range tasks {
+			keys[i*len(keys)/tasks] = fmt.Appendf(nil, "\x00\x00\x00%c\x00position", byte(i))
+		}
 	}
 	var batch statestore.Batch
 	for b.Loop() {
 		batch.Reset()
 		for _, k := range keys {
-			batch.Set(k, k[:20])
+			batch.Set(k, k[:12])
 		}
 		batch.Sort()
 	}

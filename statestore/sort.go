@@ -16,15 +16,18 @@ func (b *Batch) Sort() {
 	}
 	s := sorters.Get().(*sorter)
 	defer sorters.Put(s)
-	b.rank(s)
-	s.sort()
-	b.untie(s.ranks)
+	s.ranks = slices.Grow(s.ranks[:0], len(b.ops))[:len(b.ops)]
+	s.spare = slices.Grow(s.spare[:0], len(b.ops))[:len(b.ops)]
+	for i := range s.ranks {
+		s.ranks[i].at = uint32(i)
+	}
+	b.order(s.ranks, s.spare)
 	b.arrange(s.ranks)
 }
 
 // rank is where an operation belongs: before those of a greater head.
 type rank struct {
-	head uint64 // the first bytes of the key after what all keys share
+	head uint64 // some bytes of the key
 	at   uint32 // in Batch.ops
 }
 
@@ -33,20 +36,49 @@ type sorter struct{ ranks, spare []rank }
 
 var sorters = sync.Pool{New: func() any { return new(sorter) }}
 
-// rank makes the operations' ranks. Keys of a task share a prefix; the bytes behind it decide nearly every comparison.
-func (b *Batch) rank(s *sorter) {
-	shared := b.shared()
-	s.ranks = slices.Grow(s.ranks[:0], len(b.ops))
-	for i, o := range b.ops {
-		s.ranks = append(s.ranks, rank{head(b.key(o)[shared:]), uint32(i)})
+// radixLeast is how many ranks are faster sorted by their digits than by comparisons.
+const radixLeast = 256
+
+// order sorts the ranks by key, those of one key by place: by the first bytes after what all their keys begin with, and those whose bytes there are
+// the same again, since what they share is longer. Many keys share much: those of a task its prefix, and a batch holds several tasks.
+func (b *Batch) order(ranks, spare []rank) {
+	if len(ranks) < radixLeast {
+		b.compare(ranks)
+		return
+	}
+	shared := b.shared(ranks)
+	for i := range ranks {
+		ranks[i].head = head(b.key(b.ops[ranks[i].at])[shared:])
+	}
+	sortHeads(ranks, spare)
+	for from := 0; from < len(ranks); {
+		to := from + 1
+		for to < len(ranks) && ranks[to].head == ranks[from].head {
+			to++
+		}
+		switch same := ranks[from:to]; {
+		case len(same) == 1:
+		case len(same) == len(ranks): // keys that are the same, or differ in zeros at their ends
+			b.compare(same)
+		default:
+			b.order(same, spare[from:to])
+		}
+		from = to
 	}
 }
 
+// compare sorts ranks by their whole keys, those of one key by place.
+func (b *Batch) compare(ranks []rank) {
+	slices.SortFunc(ranks, func(x, y rank) int {
+		return cmp.Or(bytes.Compare(b.key(b.ops[x.at]), b.key(b.ops[y.at])), cmp.Compare(x.at, y.at))
+	})
+}
+
 // shared is the length of what all keys begin with.
-func (b *Batch) shared() int {
-	shared := b.key(b.ops[0])
-	for _, o := range b.ops[1:] {
-		key := b.key(o)
+func (b *Batch) shared(ranks []rank) int {
+	shared := b.key(b.ops[ranks[0].at])
+	for _, r := range ranks[1:] {
+		key := b.key(b.ops[r.at])
 		n := min(len(shared), len(key))
 		for i := range n {
 			if shared[i] != key[i] {
@@ -68,28 +100,19 @@ func head(key []byte) uint64 {
 	return binary.BigEndian.Uint64(padded[:])
 }
 
-// radixLeast is how many ranks are faster sorted by their digits than by comparisons.
-const radixLeast = 256
-
-// sort orders the ranks by head, those of one head by place: by comparisons, or byte by byte from the last to the first, each
-// pass keeping the order of the one before. A byte that is the same in all is passed over.
-func (s *sorter) sort() {
-	if len(s.ranks) < radixLeast {
-		slices.SortFunc(s.ranks, func(x, y rank) int {
-			return cmp.Or(cmp.Compare(x.head, y.head), cmp.Compare(x.at, y.at))
-		})
-		return
-	}
+// sortHeads orders the ranks by head, byte by byte from the last to the first, each pass keeping the order of the one before. A byte
+// that is the same in all is passed over.
+func sortHeads(ranks, spare []rank) {
 	var counts [8][256]uint32
-	for _, r := range s.ranks {
+	for _, r := range ranks {
 		for digit := range counts {
 			counts[digit][byte(r.head>>(8*digit))]++
 		}
 	}
-	s.spare = slices.Grow(s.spare[:0], len(s.ranks))[:len(s.ranks)]
+	from, to := ranks, spare
 	for digit := range counts {
 		next := &counts[digit]
-		if next[byte(s.ranks[0].head>>(8*digit))] == uint32(len(s.ranks)) {
+		if next[byte(from[0].head>>(8*digit))] == uint32(len(from)) {
 			continue
 		}
 		place := uint32(0)
@@ -97,28 +120,15 @@ func (s *sorter) sort() {
 			next[value] = place
 			place += n
 		}
-		for _, r := range s.ranks {
+		for _, r := range from {
 			value := byte(r.head >> (8 * digit))
-			s.spare[next[value]] = r
+			to[next[value]] = r
 			next[value]++
 		}
-		s.ranks, s.spare = s.spare, s.ranks
+		from, to = to, from
 	}
-}
-
-// untie orders ranks of one head by their whole keys, and those of one key by place.
-func (b *Batch) untie(ranks []rank) {
-	for len(ranks) > 1 {
-		same := 1
-		for same < len(ranks) && ranks[same].head == ranks[0].head {
-			same++
-		}
-		if same > 1 {
-			slices.SortFunc(ranks[:same], func(x, y rank) int {
-				return cmp.Or(bytes.Compare(b.key(b.ops[x.at]), b.key(b.ops[y.at])), cmp.Compare(x.at, y.at))
-			})
-		}
-		ranks = ranks[same:]
+	if &from[0] != &ranks[0] {
+		copy(ranks, from)
 	}
 }
 
