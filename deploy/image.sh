@@ -10,7 +10,7 @@ version=${VERSION:-$(git -C "$root" describe --tags --always --dirty 2>/dev/null
 
 context=$(mktemp -d)
 trap 'rm -rf "$context"' EXIT
-(cd "$root" && CGO_ENABLED=0 GOOS=linux go build -trimpath -ldflags "-s -w -X main.version=$version" \
+(cd "$root" && CGO_ENABLED=0 GOOS=linux go build -tags grpcnotrace -trimpath -ldflags "-s -w -X main.version=$version" \
   -o "$context/penstock" ./cmd/penstock)
 mkdir -m 0750 "$context/state"
 certificates=/etc/ssl/certs/ca-certificates.crt

@@ -18,7 +18,7 @@ for platform in "${platforms[@]}"; do
   mkdir "$work/$name"
   binary=penstock
   [[ $os != windows ]] || binary=penstock.exe
-  CGO_ENABLED=0 GOOS=$os GOARCH=$arch go build -trimpath -ldflags "-s -w -X main.version=$version" -o "$work/$name/$binary" ./cmd/penstock
+  CGO_ENABLED=0 GOOS=$os GOARCH=$arch go build -tags grpcnotrace -trimpath -ldflags "-s -w -X main.version=$version" -o "$work/$name/$binary" ./cmd/penstock
   cp LICENSE README.md CHANGELOG.md deploy/OPERATING.md deploy/RUNBOOK.md "$work/$name/"
   tar -C "$work" --owner=0 --group=0 -czf "dist/$name.tar.gz" "$name"
   archives+=("$name.tar.gz")
