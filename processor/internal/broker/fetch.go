@@ -15,13 +15,12 @@ import (
 // Reader reads one partition by raw fetches, so that its position, markers and aborted batches included, and the
 // partition's offsets are known exactly. It is used by one goroutine.
 type Reader struct {
-	cluster      *Cluster
-	topic        Topic
-	partition    int32
-	leader       int32
-	decompressor kgo.Decompressor
-	MaxWait      time.Duration // how long the broker may wait for data
-	MaxBytes     int32         // of one fetch, about
+	cluster   *Cluster
+	topic     Topic
+	partition int32
+	leader    int32
+	MaxWait   time.Duration // how long the broker may wait for data
+	MaxBytes  int32         // of one fetch, about
 }
 
 // rawFetchBytes bounds one raw fetch, unless its reader says more: one that looks for a single record meets what lies behind it too.
@@ -30,7 +29,7 @@ const rawFetchBytes = 64 << 10
 // Reader makes a reader of a partition.
 func (c *Cluster) Reader(topic Topic, partition int32) *Reader {
 	return &Reader{cluster: c, topic: topic, partition: partition, leader: -1,
-		decompressor: kgo.DefaultDecompressor(), MaxWait: 250 * time.Millisecond, MaxBytes: rawFetchBytes}
+		MaxWait: 250 * time.Millisecond, MaxBytes: rawFetchBytes}
 }
 
 // Fetched is one answer.
@@ -150,7 +149,7 @@ func (r *Reader) read(p *kmsg.FetchResponseTopicPartition, offset int64, all boo
 	if !all {
 		opts.IsolationLevel = kgo.ReadCommitted()
 	}
-	fp, next := kgo.ProcessFetchPartition(opts, p, r.decompressor, nil)
+	fp, next := kgo.ProcessFetchPartition(opts, p, unpack, nil)
 	if fp.Err != nil {
 		return f, fp.Err
 	}
