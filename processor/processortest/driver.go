@@ -210,7 +210,7 @@ func (d *Driver) tick(wall int64) {
 
 func (d *Driver) collect() {
 	for _, e := range d.task.Effects() {
-		e.Value = bytes.Clone(e.Value)
+		e.Key, e.Value = bytes.Clone(e.Key), bytes.Clone(e.Value)
 		d.pending = append(d.pending, e)
 	}
 	d.task.ClearEffects()

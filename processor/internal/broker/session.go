@@ -431,16 +431,13 @@ type Out struct {
 	Value     []byte
 	Headers   []topology.Header
 	Timestamp int64 // Unix milliseconds
-	Lasts     bool  // key and value do not change until Flush has returned: they are not copied
+	Lasts     bool  // the value is on Go's heap and does not change any more, even after a failure: it is not copied
 }
 
 // Produce hands a record to the client. Flush tells of its failure.
 func (s *Session) Produce(o Out) {
 	r := free.Get().(*outgoing)
-	key, value := o.Key, o.Value
-	if !o.Lasts {
-		key, value = r.copy(key, value)
-	}
+	key, value := r.copy(o.Key, o.Value, o.Lasts)
 	r.Topic, r.Key, r.Value, r.Timestamp = o.Topic, key, value, time.UnixMilli(o.Timestamp)
 	if len(o.Headers) > 0 {
 		r.Headers = make([]kgo.RecordHeader, len(o.Headers))
@@ -456,16 +453,17 @@ func (s *Session) Produce(o Out) {
 	s.cl.Produce(context.Background(), &r.Record, promise)
 }
 
-// copy keeps what is null.
-func (r *outgoing) copy(key, value []byte) (k, v []byte) {
-	r.buf = append(append(r.buf[:0], key...), value...)
+// copy copies a key and, unless it lasts, a value. It keeps what is null.
+func (r *outgoing) copy(key, value []byte, lasts bool) (k, v []byte) {
+	r.buf = append(r.buf[:0], key...)
+	if value != nil && !lasts {
+		r.buf = append(r.buf, value...)
+		value = r.buf[len(key):]
+	}
 	if key != nil {
-		k = r.buf[:len(key):len(key)]
+		key = r.buf[:len(key):len(key)]
 	}
-	if value != nil {
-		v = r.buf[len(key):]
-	}
-	return k, v
+	return key, value
 }
 
 func (s *Session) acked(err error) {

@@ -18,7 +18,7 @@ func (t *Task) Ahead(n int, key func(i int) []byte) {
 		keys[i] = key(i)
 	}
 	for _, tb := range t.tables {
-		t.warmed += tb.entries.warm(keys)
+		t.warmed += tb.warm(keys)
 	}
 }
 
@@ -61,13 +61,13 @@ func (t *Task) readTable(tb *table, n int, key func(i int) []byte) {
 	t.keys.Reset()
 	for i := range n {
 		k := key(i)
-		switch e := tb.entries.get(k); {
+		switch e := tb.get(k); {
 		case e != nil:
 			e.awaited = tb.awaited
 		case tb.absent(k):
-			e = newEntry(k)
-			e.awaited = tb.awaited
-			_ = tb.admit(e, false) // no value, no fault
+			r := tb.create(k)
+			tb.at(r).awaited = tb.awaited
+			_ = tb.admit(r, false) // no value, no fault
 		default:
 			t.keys.Add(tb.storeKey(k))
 		}
@@ -81,11 +81,12 @@ func (t *Task) readTable(tb *table, n int, key func(i int) []byte) {
 		if tb.bytes-held >= most {
 			return statestore.ErrStop // larger ones than before: the rest is read when it is stepped
 		}
-		e := newEntry(key[len(tb.prefix):])
-		e.set(committed, value)
+		r := tb.create(key[len(tb.prefix):])
+		e := tb.at(r)
+		tb.set(e, committed, value)
 		e.awaited = tb.awaited
 		t.stats.StoreReads++
 		tb.missed++
-		return tb.admit(e, ok)
+		return tb.admit(r, ok)
 	})
 }

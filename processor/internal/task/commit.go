@@ -22,24 +22,24 @@ func (t *Task) Prepare(added func()) {
 	for state, tb := range t.tables {
 		for i, e := range tb.touched {
 			t.warmNext(tb.touched, i)
-			if e.changes = e.changed(); !e.changes {
+			if e.changes = tb.changed(e); !e.changes {
 				continue
 			}
 			var value []byte
 			if e.phase == phaseSet {
-				value = e.value(pending)
+				value = tb.value(e, pending)
 			}
-			t.effects = append(t.effects, Effect{Kind: Changelog, Index: state, Key: e.keyBytes(), Value: value, Timestamp: t.now})
+			t.effects = append(t.effects, Effect{Kind: Changelog, Index: state, Key: tb.keyBytes(e), Value: value, Timestamp: t.now, Lasts: tb.elsewhere(e, pending)})
 			added()
 		}
 	}
 }
 
 // changed reports whether the transaction leaves the entry different from its committed value.
-func (e *entry) changed() bool {
+func (s *slab) changed(e *entry) bool {
 	switch e.phase {
 	case phaseSet:
-		return !e.exists || !bytes.Equal(e.value(committed), e.value(pending))
+		return !e.exists || !bytes.Equal(s.value(e, committed), s.value(e, pending))
 	case phaseRemoved:
 		return e.exists
 	}
@@ -73,7 +73,7 @@ func (t *Task) Keep(changelog []int64, now int64) {
 }
 
 func (tb *table) keep(e *entry) {
-	e.commit()
+	tb.commit(e)
 	if !e.dirty {
 		e.dirty = true
 		tb.dirty = append(tb.dirty, e)

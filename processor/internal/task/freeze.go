@@ -101,29 +101,25 @@ func (t *Task) Freeze(b *statestore.Batch, identity Identity) uint64 {
 	t.freezeSeq++
 	for _, tb := range t.tables {
 		for _, e := range tb.dirty {
-			e.dirty = false
+			e.dirty, e.frozen = false, t.freezeSeq
 			if !e.exists && !e.stored {
 				continue // came and went between two freezes
 			}
-			e.frozen = t.freezeSeq
-			key := tb.storeKey(e.keyBytes())
+			key := tb.storeKey(tb.keyBytes(e))
 			if e.exists {
-				b.Set(key, e.value(committed))
+				b.Set(key, tb.value(e, committed))
 				if tb.written != nil {
-					tb.written.add(maphash.String(keySetSeed, e.key()))
+					tb.written.add(maphash.String(keySetSeed, tb.key(e)))
 				}
 			} else {
 				b.Delete(key)
 			}
 			e.stored = e.exists
 		}
-		if len(tb.freezing) == 0 {
-			tb.freezing, tb.dirty = tb.dirty, tb.freezing
-			continue
+		if len(tb.dirty) > 0 {
+			tb.freezing = append(tb.freezing, frozen{t.freezeSeq, tb.dirty})
+			tb.dirty, tb.spare = tb.spare, nil
 		}
-		tb.freezing = append(tb.freezing, tb.dirty...)
-		clear(tb.dirty)
-		tb.dirty = tb.dirty[:0]
 	}
 	WritePosition(b, t.cfg.Partition, t.Position(identity))
 	return t.freezeSeq
@@ -137,13 +133,20 @@ func (t *Task) Position(identity Identity) Position {
 // Applied tells the task that the store answers with the values of a freeze and all before it.
 func (t *Task) Applied(seq uint64) {
 	t.appliedSeq = max(t.appliedSeq, seq)
-	if t.appliedSeq == t.freezeSeq {
-		for _, tb := range t.tables {
-			clear(tb.freezing)
-			tb.freezing = tb.freezing[:0]
-		}
+	for _, tb := range t.tables {
+		tb.applied(t.appliedSeq)
 	}
 	t.evict()
+}
+
+// applied forgets the freezes up to one, before the eviction may free their entries.
+func (tb *table) applied(seq uint64) {
+	n := 0
+	for n < len(tb.freezing) && tb.freezing[n].seq <= seq {
+		tb.spare = tb.freezing[n].entries[:0]
+		n++
+	}
+	tb.freezing = slices.Delete(tb.freezing, 0, n)
 }
 
 // Equal reports whether both identities name the same data.

@@ -16,30 +16,32 @@ import (
 func TestIndexIsAMap(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var x index
-		model := map[string]*entry{}
+		model := map[string]ref{}
 		key := rapid.Map(rapid.IntRange(0, 60), strconv.Itoa)
 		t.Repeat(map[string]func(*rapid.T){
 			"put": func(t *rapid.T) {
 				k := key.Draw(t, "key")
-				if model[k] == nil {
-					model[k] = newEntry([]byte(k))
+				if model[k] == 0 {
+					model[k] = x.create([]byte(k))
 					x.put(model[k])
 				}
 			},
 			"remove": func(t *rapid.T) {
 				k := key.Draw(t, "key")
-				if e := model[k]; e != nil {
-					x.remove(e)
+				if r := model[k]; r != 0 {
+					x.remove(r)
+					x.discard(r)
 					delete(model, k)
 				}
 			},
 			"": func(t *rapid.T) {
-				require.Equal(t, len(model), x.used)
-				for k, e := range model {
-					require.Same(t, e, x.get([]byte(k)), "key %q", k)
+				require.Equal(t, len(model), x.inUse)
+				for k, r := range model {
+					require.Same(t, x.at(r), x.get([]byte(k)), "key %q", k)
 				}
-				k := key.Draw(t, "other")
-				require.Same(t, model[k], x.get([]byte(k)), "key %q", k)
+				if k := key.Draw(t, "other"); model[k] == 0 {
+					require.Nil(t, x.get([]byte(k)), "key %q", k)
+				}
 			},
 		})
 	})

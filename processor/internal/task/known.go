@@ -65,8 +65,10 @@ func (k Known) bytes() int {
 func (t *Task) BeginKnown() {
 	for _, tb := range t.tables {
 		tb.known, tb.written = nil, new(keySet)
-		for _, e := range tb.freezing { // on their way to the store
-			tb.written.add(maphash.String(keySetSeed, e.key()))
+		for _, f := range tb.freezing { // on their way to the store
+			for _, e := range f.entries {
+				tb.written.add(maphash.String(keySetSeed, tb.key(e)))
+			}
 		}
 	}
 }

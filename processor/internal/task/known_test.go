@@ -74,7 +74,7 @@ func TestKnownKeysChangeNoAnswer(t *testing.T) {
 				clear(tk.slots)
 				tk.recSeq++
 				reads := tk.stats.StoreReads
-				cached := tk.tables[0].entries.get([]byte(k)) != nil
+				cached := tk.tables[0].get([]byte(k)) != nil
 				got, ok, err := rt.Get(0)
 				require.NoError(t, err)
 				if !cached && tk.stats.StoreReads == reads {

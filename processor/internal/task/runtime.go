@@ -17,11 +17,11 @@ func (t *Task) Get(state int) ([]byte, bool, error) {
 	}
 	switch e.phase {
 	case phaseSet:
-		return e.value(pending), true, nil
+		return t.tables[state].value(e, pending), true, nil
 	case phaseRemoved:
 		return nil, false, nil
 	}
-	return e.value(committed), e.exists, nil
+	return t.tables[state].value(e, committed), e.exists, nil
 }
 
 // Peek returns a state's value for a key as the next record would see it.
@@ -50,9 +50,9 @@ func (t *Task) Set(state int, value []byte) error {
 	t.touch(state, e)
 	tb := t.tables[state]
 	e.phase = phaseSet
-	tb.bytes += e.set(pending, value)
+	tb.bytes += tb.set(e, pending, value)
 	if tb.due != nil {
-		tb.reindex(e, min(e.indexed, e.deadline()))
+		tb.reindex(e, min(e.indexed, tb.deadline(e)))
 	}
 	return nil
 }
@@ -91,7 +91,7 @@ func (t *Task) Emit(e topology.Emission) error {
 	if e.Latest {
 		kind = heldOutput
 	}
-	t.effects = append(t.effects, Effect{kind, e.Output, key, t.copyValue(e.Value, e.Latest), e.Headers, clamped})
+	t.effects = append(t.effects, Effect{Kind: kind, Index: e.Output, Key: key, Value: t.copyValue(e.Value, e.Latest), Headers: e.Headers, Timestamp: clamped})
 	return nil
 }
 

@@ -10,17 +10,18 @@ import (
 
 // table is one state of one task: the overlay and the committed cache in one index, so that a record costs one lookup.
 type table struct {
-	prefix  []byte // of its keys in the store
-	keyBuf  []byte
-	entries index
-	ring    []*entry // all entries, for the eviction's hand
-	hand    int
-	bytes   int // estimate of the memory in use
+	index
+	prefix []byte // of its keys in the store
+	keyBuf []byte
+	ring   []ref // all entries, for the eviction's hand
+	hand   int
+	bytes  int // estimate of the memory in use
 
 	touched []*entry // changed in this transaction
 	dirty   []*entry // committed but not yet frozen
-	// freezing are entries of the last freezes, until all are applied; entry.frozen tells whether the entry's own is.
-	freezing []*entry
+	// freezing are the freezes that are not applied yet, the last one at the end. An entry may be in several.
+	freezing []frozen
+	spare    []*entry // the memory of the next dirty
 
 	due *deadlines // of a timer's table: its index; else nil
 
@@ -33,7 +34,14 @@ type table struct {
 	known, written *keySet
 }
 
+// frozen is what one freeze wrote.
+type frozen struct {
+	seq     uint64
+	entries []*entry
+}
+
 type undo struct {
+	table    *table
 	entry    *entry
 	phase    phase
 	from, to int // of undoBuf
@@ -70,7 +78,7 @@ func (t *Task) slot(state int) (*entry, error) {
 	}
 	t.stats.Lookups++
 	tb := t.tables[state]
-	e := tb.entries.get(t.record.Key)
+	e := tb.get(t.record.Key)
 	if e == nil {
 		var err error
 		if e, err = t.load(tb, t.record.Key); err != nil {
@@ -84,18 +92,20 @@ func (t *Task) slot(state int) (*entry, error) {
 }
 
 func (t *Task) load(tb *table, key []byte) (*entry, error) {
-	e, ok := newEntry(key), false
+	ok := false
+	t.readBuf = kept(t.readBuf)
 	if !tb.absent(key) {
 		t.stats.StoreReads++
 		tb.missed++
 		var err error
-		if t.readBuf, ok, err = t.cfg.Store.Get(t.readBuf[:0], tb.storeKey(key)); err != nil {
+		if t.readBuf, ok, err = t.cfg.Store.Get(t.readBuf, tb.storeKey(key)); err != nil {
 			return nil, err
 		}
-		e.set(committed, t.readBuf)
-		t.readBuf = kept(t.readBuf)
 	}
-	return e, tb.admit(e, ok)
+	r := tb.create(key)
+	e := tb.at(r)
+	tb.set(e, committed, t.readBuf)
+	return e, tb.admit(r, ok)
 }
 
 // storeKey is a key as the store has it, until the next call.
@@ -105,32 +115,35 @@ func (tb *table) storeKey(key []byte) []byte {
 }
 
 // admit takes an entry that holds what the store has of its key, if it has it, into the cache.
-func (tb *table) admit(e *entry, stored bool) error {
+func (tb *table) admit(r ref, stored bool) error {
+	e := tb.at(r)
 	e.exists, e.stored, e.indexed = stored, stored, notIndexed
 	if tb.due != nil && e.exists {
 		var ok bool
-		if e.indexed, ok = topology.Deadline(e.value(committed)); !ok {
-			return fmt.Errorf("key %q of a timer: a value of %d bytes is %w", e.key(), len(e.value(committed)), ErrDeadline)
+		if e.indexed, ok = topology.Deadline(tb.value(e, committed)); !ok {
+			defer tb.discard(r)
+			return fmt.Errorf("key %q of a timer: a value of %d bytes is %w", tb.key(e), len(tb.value(e, committed)), ErrDeadline)
 		}
 	}
-	tb.entries.put(e)
-	tb.ring = append(tb.ring, e)
-	tb.bytes += e.size()
+	tb.put(r)
+	tb.ring = append(tb.ring, r)
+	tb.bytes += tb.size(e)
 	return nil
 }
 
 // touch notes what must be undone if the record is rejected, and puts the entry into the transaction.
 func (t *Task) touch(state int, e *entry) {
+	tb := t.tables[state]
 	if !slices.ContainsFunc(t.undo, func(u undo) bool { return u.entry == e }) {
 		from := len(t.undoBuf)
 		if e.phase == phaseSet {
-			t.undoBuf = append(t.undoBuf, e.value(pending)...)
+			t.undoBuf = append(t.undoBuf, tb.value(e, pending)...)
 		}
-		t.undo = append(t.undo, undo{e, e.phase, from, len(t.undoBuf)})
+		t.undo = append(t.undo, undo{tb, e, e.phase, from, len(t.undoBuf)})
 	}
 	if !e.touched {
 		e.touched = true
-		t.tables[state].touched = append(t.tables[state].touched, e)
+		tb.touched = append(tb.touched, e)
 	}
 }
 
@@ -146,7 +159,7 @@ func (t *Task) evict() {
 			if tb.hand >= len(tb.ring) {
 				tb.hand = 0
 			}
-			e := tb.ring[tb.hand]
+			e := tb.at(tb.ring[tb.hand])
 			if e.visited || e.dirty || e.touched || e.frozen > t.appliedSeq || e.awaited == tb.awaited {
 				e.visited = false
 				tb.hand++
@@ -159,12 +172,13 @@ func (t *Task) evict() {
 
 // drop removes the entry at ring[i].
 func (tb *table) drop(i int) {
-	e := tb.ring[i]
+	r := tb.ring[i]
+	e := tb.at(r)
 	tb.settleIndex(e, true)
 	last := len(tb.ring) - 1
 	tb.ring[i] = tb.ring[last]
-	tb.ring[last] = nil
 	tb.ring = tb.ring[:last]
-	tb.bytes -= e.size()
-	tb.entries.remove(e)
+	tb.bytes -= tb.size(e)
+	tb.remove(r)
+	tb.discard(r)
 }

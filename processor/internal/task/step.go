@@ -102,7 +102,7 @@ func (t *Task) rollback(mark int) {
 	for i := len(t.undo) - 1; i >= 0; i-- {
 		u := &t.undo[i]
 		u.entry.phase = u.phase
-		u.entry.set(pending, t.undoBuf[u.from:u.to]) // where it lay before: nothing grows
+		u.table.set(u.entry, pending, t.undoBuf[u.from:u.to]) // where it lay before: nothing grows
 	}
 	clear(t.effects[mark:])
 	t.effects = t.effects[:mark]

@@ -65,8 +65,7 @@ const (
 	DeadLetterKind             // Index: 0
 )
 
-// Effect is one record to produce in the open transaction. Its key, headers and value are valid until ClearEffects, those of a Changelog
-// until Keep or Abort.
+// Effect is one record to produce in the open transaction. Its key, headers and value are valid until ClearEffects.
 type Effect struct {
 	Kind      Kind
 	Index     int
@@ -74,6 +73,7 @@ type Effect struct {
 	Value     []byte // nil: a tombstone
 	Headers   []topology.Header
 	Timestamp int64 // Unix milliseconds
+	Lasts     bool  // the value stays as it is for as long as it is kept: where the transaction is dropped, so is the task
 }
 
 // Task is one partition of all inputs.

@@ -109,7 +109,7 @@ func (t *Task) setTimers(r *Timers) {
 		t.streamTable, t.streamEntry = tb, &entry{indexed: notIndexed}
 		if r != nil && r.stream != nil {
 			t.streamEntry.exists, t.streamEntry.stored = true, true
-			t.streamEntry.set(committed, r.stream)
+			tb.set(t.streamEntry, committed, r.stream)
 			t.stream, _ = topology.Deadline(r.stream)
 			t.streamKept = t.stream
 		}
@@ -128,7 +128,7 @@ func (t *Task) prepareStream() {
 		t.streamTable.touched = append(t.streamTable.touched, e)
 	}
 	e.phase = phaseSet
-	e.set(pending, topology.AppendDeadline(nil, t.stream))
+	t.streamTable.set(e, pending, topology.AppendDeadline(nil, t.stream))
 }
 
 // ErrTimersFirst says that timers fired, that more are due before the record, and that the record was not handled: the
@@ -162,11 +162,11 @@ func (t *Task) NextTimer() (at int64, ok bool) {
 
 // Due reports whether a timer is due: one of event time, or a wall-clock one whose deadline is not after wall.
 func (t *Task) Due(wall int64) (bool, error) {
-	e, _, err := t.due(topology.EventTime, t.stream)
-	if e == nil && err == nil {
-		e, _, err = t.due(topology.WallClock, wall)
+	d, err := t.due(topology.EventTime, t.stream)
+	if d.entry == nil && err == nil {
+		d, err = t.due(topology.WallClock, wall)
 	}
-	return e != nil, err
+	return d.entry != nil, err
 }
 
 // Tick fires at most limit timers that are due (see Due), in the order of their deadlines and then keys, and returns how
@@ -186,8 +186,15 @@ func (t *Task) Tick(wall, now int64, limit int) (n int, more bool, err error) {
 	return n, true, nil
 }
 
-// due returns the entry of the first timer that is due, nil if there is none.
-func (t *Task) due(clock topology.Clock, until int64) (*entry, int, error) {
+// due is a timer that is to fire.
+type due struct {
+	entry *entry // nil if there is none
+	which int    // of Task.timers
+	key   string // the index's own, which stays when the entry is gone
+}
+
+// due returns the first timer that is due.
+func (t *Task) due(clock topology.Clock, until int64) (due, error) {
 	for {
 		which, first := -1, deadline{}
 		for i, tm := range t.timers {
@@ -199,29 +206,29 @@ func (t *Task) due(clock topology.Clock, until int64) (*entry, int, error) {
 			}
 		}
 		if which < 0 {
-			return nil, 0, nil
+			return due{}, nil
 		}
 		tb := t.timers[which].table
-		e := tb.entries.get(bytesOf(first.key))
+		e := tb.get(bytesOf(first.key))
 		if e == nil {
 			var err error
 			if e, err = t.load(tb, bytesOf(first.key)); err != nil {
-				return nil, 0, err
+				return due{}, err
 			}
 		}
 		if e.indexed != first.at {
-			return nil, 0, fmt.Errorf("timer %q, key %q: its index stands at %d and its state at %d", t.cfg.Topology.Timers[which].Name, first.key, first.at, e.indexed)
+			return due{}, fmt.Errorf("timer %q, key %q: its index stands at %d and its state at %d", t.cfg.Topology.Timers[which].Name, first.key, first.at, e.indexed)
 		}
-		if at := e.deadline(); at > first.at {
+		if at := tb.deadline(e); at > first.at {
 			tb.reindex(e, at) // moved away or cancelled since
 			continue
 		}
-		return e, which, nil
+		return due{e, which, first.key}, nil
 	}
 }
 
 // deadline is the entry's, as the next handler would see it; notIndexed if it has none.
-func (e *entry) deadline() int64 {
+func (s *slab) deadline(e *entry) int64 {
 	which := committed
 	switch {
 	case e.phase == phaseSet:
@@ -229,7 +236,7 @@ func (e *entry) deadline() int64 {
 	case e.phase == phaseRemoved || !e.exists:
 		return notIndexed
 	}
-	at, ok := topology.Deadline(e.value(which))
+	at, ok := topology.Deadline(s.value(e, which))
 	if !ok {
 		return notIndexed // not ours: load refuses it
 	}
@@ -243,13 +250,13 @@ func (tb *table) reindex(e *entry, at int64) {
 	}
 	key, ok := "", false
 	if e.indexed != notIndexed {
-		key, ok = tb.due.remove(deadline{e.indexed, e.key()})
+		key, ok = tb.due.remove(deadline{e.indexed, tb.key(e)})
 	}
 	if e.indexed = at; at == notIndexed {
 		return
 	}
-	if !ok { // one of its own: the entry's would keep the entry, which may be evicted
-		key = strings.Clone(e.key())
+	if !ok { // one of its own: the entry may be evicted
+		key = strings.Clone(tb.key(e))
 	}
 	tb.due.add(deadline{at, key})
 }
@@ -259,23 +266,24 @@ func (tb *table) settleIndex(e *entry, exact bool) {
 	switch {
 	case tb.due == nil:
 	case exact || !e.exists:
-		tb.reindex(e, e.deadline())
+		tb.reindex(e, tb.deadline(e))
 	}
 }
 
 // fireNext fires the first timer that is due.
 func (t *Task) fireNext(clock topology.Clock, until, now int64) (bool, error) {
-	e, which, err := t.due(clock, until)
-	if err != nil || e == nil {
+	d, err := t.due(clock, until)
+	if err != nil || d.entry == nil {
 		return false, err
 	}
-	t.firing = topology.Record{Input: ^which, Partition: t.cfg.Partition, Offset: -1, Timestamp: e.indexed, Key: e.keyBytes()}
+	state := t.timers[d.which].state
+	t.firing = topology.Record{Input: ^d.which, Partition: t.cfg.Partition, Offset: -1, Timestamp: d.entry.indexed, Key: bytesOf(d.key)}
 	t.begin(&t.firing, now)
-	t.remove(t.timers[which].state, e)
+	t.remove(state, d.entry)
 	t.fired = true
 	t.stats.Timers++
 	return true, t.settle(&t.firing, func() {
-		t.remove(t.timers[which].state, e) // a timer that failed is gone nevertheless
+		t.remove(state, d.entry) // a timer that failed is gone nevertheless
 	})
 }
 
@@ -292,14 +300,14 @@ func (t *Task) EachTimer(which int, fn func(key string, at int64)) error {
 	var all []deadline
 	tb.due.all(func(d deadline) { all = append(all, d) })
 	for _, d := range all {
-		e := tb.entries.get(bytesOf(d.key))
+		e := tb.get(bytesOf(d.key))
 		if e == nil {
 			var err error
 			if e, err = t.load(tb, bytesOf(d.key)); err != nil {
 				return err
 			}
 		}
-		if at := e.deadline(); at != notIndexed {
+		if at := tb.deadline(e); at != notIndexed {
 			fn(d.key, at)
 		}
 	}

@@ -117,3 +117,23 @@ func TestAValueThatIsNoDeadlineIsAnError(t *testing.T) {
 	require.ErrorIs(t, err, ErrDeadline)
 	require.ErrorContains(t, err, `timer "alarm", partition 0, key "k"`)
 }
+
+// A handler may keep a timer's key, as it may keep a record's: the entry that held it is another key's meanwhile.
+func TestATimersKeyOutlivesItsEntry(t *testing.T) {
+	h := newHarness(t)
+	h.task.SetCacheBytes(1)
+	h.set("k", 100)
+	h.commit()
+	n, _, err := h.task.Tick(100, 100, 10)
+	require.NoError(t, err)
+	require.Equal(t, 1, n)
+	key := h.task.firing.Key
+	h.commit()
+	var b statestore.Batch
+	seq := h.task.Freeze(&b, Identity{})
+	require.NoError(t, h.store.Apply(&b))
+	h.task.Applied(seq)
+	require.Zero(t, h.task.CacheEntries())
+	h.set("another", 200)
+	require.Equal(t, "k", string(key))
+}

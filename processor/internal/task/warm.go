@@ -1,21 +1,19 @@
 package task
 
-import "hash/maphash"
-
 // warm fetches the entries of keys, at most AheadEvery, into the processor's cache. One after the other each lookup would
 // wait for memory two or three times; here these waits overlap, since none of these reads depends on another key's.
 func (x *index) warm(keys [][]byte) (sum uint64) {
 	if len(x.slots) == 0 {
 		return 0
 	}
-	var entries [AheadEvery]*entry
-	mask := uint64(len(x.slots) - 1)
+	var entries [AheadEvery]ref
+	mask := uint32(len(x.slots) - 1)
 	for i, key := range keys {
-		entries[i] = x.slots[maphash.Bytes(indexSeed, key)&mask].entry // the first slot is mostly the right one
+		entries[i] = x.slots[indexHash(key)&mask].entry // the first slot is mostly the right one
 	}
-	for _, e := range entries[:len(keys)] {
-		if e != nil {
-			sum += e.touch()
+	for _, r := range entries[:len(keys)] {
+		if r != 0 {
+			sum += x.at(r).touch()
 		}
 	}
 	return sum

@@ -1,0 +1,117 @@
+package task
+
+import (
+	"runtime"
+	"unsafe"
+
+	"github.com/penstock/penstock/processor/internal/offheap"
+)
+
+// slab is where a table's entries lie. They are outside of Go's heap, and so are not kept by pointers: an entry is there until it is
+// freed, and all of them until the slab itself is garbage.
+type slab struct {
+	chunks *chunks
+	used   ref // entries that were ever used, the first of which none is
+	free   ref // the first of those to be used again, linked by entry.indexed
+	longs  longs
+}
+
+// ref is an entry's place in its slab. The zero ref is no entry.
+type ref uint32
+
+const chunkEntries = offheap.ChunkBytes / unsafe.Sizeof(entry{})
+
+type chunks struct{ list []*[chunkEntries]entry }
+
+// at is valid until the entry is freed.
+func (s *slab) at(r ref) *entry {
+	return &s.chunks.list[uintptr(r)/chunkEntries][uintptr(r)%chunkEntries]
+}
+
+// create makes an entry of a key, without a value.
+func (s *slab) create(key []byte) ref {
+	r := s.take()
+	e := s.at(r)
+	if len(key) > keyRoom {
+		e.keyLen = elsewhere
+		s.long(e).key = string(key)
+	} else {
+		e.keyLen = uint8(copy(e.shortKey[:], key))
+	}
+	return r
+}
+
+// take returns an entry of zeros.
+func (s *slab) take() ref {
+	if r := s.free; r != 0 {
+		e := s.at(r)
+		s.free = ref(e.indexed)
+		*e = entry{}
+		return r
+	}
+	if s.chunks == nil {
+		s.chunks, s.used = new(chunks), 1
+		runtime.AddCleanup(s, (*chunks).release, s.chunks)
+	}
+	if uintptr(s.used)%chunkEntries == 0 || len(s.chunks.list) == 0 {
+		s.chunks.list = append(s.chunks.list, (*[chunkEntries]entry)(unsafe.Pointer(offheap.Get())))
+	}
+	s.used++
+	return s.used - 1
+}
+
+// discard frees an entry.
+func (s *slab) discard(r ref) {
+	e := s.at(r)
+	s.longs.free(e.long)
+	e.indexed, s.free = int64(s.free), r
+}
+
+func (c *chunks) release() {
+	all := make([]*offheap.Chunk, len(c.list))
+	for i, chunk := range c.list {
+		all[i] = (*offheap.Chunk)(unsafe.Pointer(chunk))
+	}
+	offheap.Put(all...)
+}
+
+// longs are what does not fit into entries, on Go's heap. An entry holds its place there, 0 for none.
+type longs struct {
+	all    []long
+	unused []uint32
+}
+
+type long struct {
+	key    string
+	values [2][]byte // their memory is reused
+}
+
+const longBytes = int(unsafe.Sizeof(long{}))
+
+// long returns what an entry has elsewhere, and makes it. It is valid until the next call.
+func (s *slab) long(e *entry) *long {
+	if e.long == 0 {
+		e.long = s.longs.take()
+	}
+	return &s.longs.all[e.long]
+}
+
+func (l *longs) take() uint32 {
+	if last := len(l.unused) - 1; last >= 0 {
+		at := l.unused[last]
+		l.unused = l.unused[:last]
+		return at
+	}
+	if len(l.all) == 0 {
+		l.all = append(l.all, long{}) // of no entry
+	}
+	l.all = append(l.all, long{})
+	return uint32(len(l.all) - 1)
+}
+
+func (l *longs) free(at uint32) {
+	if at != 0 {
+		l.all[at] = long{}
+		l.unused = append(l.unused, at)
+	}
+}
