@@ -34,6 +34,7 @@ type Session struct {
 	cluster *Cluster
 	cfg     SessionConfig
 	cl      *kgo.Client
+	fetches *fetchSize
 	inputs  map[string]int
 	stable  map[place]int64
 	epochs  map[place]Epoch      // of the last record
@@ -57,18 +58,6 @@ type Session struct {
 // fetchMaxWait is how long a broker waits for something new before it answers with nothing, and so how long a partition that was
 // taken over may wait for its first fetch.
 const fetchMaxWait = 250 * time.Millisecond
-
-// What all sessions of a process fetch ahead, and one session of one broker at most and at least, as it lies on the broker; in
-// memory a small record takes several times its size.
-const (
-	fetchAllBytes   = 1 << 20
-	fetchMostBytes  = 512 << 10
-	fetchLeastBytes = 64 << 10
-)
-
-func (c SessionConfig) fetchMaxBytes(brokers int) int32 {
-	return int32(min(fetchMostBytes, max(fetchLeastBytes, fetchAllBytes/max(1, c.Sessions)/max(1, brokers))))
-}
 
 // linger is how long a record waits for others of its batch. A commit's flush ends the wait, and a full buffer: it is
 // longer than the pause between two commits of a low rate, so that these are one request each.
@@ -128,18 +117,18 @@ func (c *Cluster) NewSession(ctx context.Context, cfg SessionConfig) (*Session, 
 		return nil, err
 	}
 	byKey := kgo.StickyKeyPartitioner(nil)
-	fetchBytes := cfg.fetchMaxBytes(len(c.cl.DiscoveredBrokers()))
+	s.fetches = newFetchSize(cfg.Sessions, len(c.cl.DiscoveredBrokers()))
 	s.life, s.cut = context.WithCancel(context.Background())
 	opts := c.cfg.opts(
 		kgo.WithContext(s.life),
-		kgo.WithHooks(&away{s}),
+		kgo.WithHooks(&away{s}, s.fetches),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.KeepControlRecords(),
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
 		kgo.WithDecompressor(unpack),
 		kgo.FetchMaxWait(fetchMaxWait),
-		kgo.FetchMaxBytes(fetchBytes),
-		kgo.FetchMaxPartitionBytes(fetchBytes/2),
+		kgo.FetchMaxBytes(s.fetches.bytes),
+		kgo.FetchMaxPartitionBytes(s.fetches.bytes/fetchPartitions),
 		kgo.ProducerLinger(linger),
 		kgo.MaxBufferedRecords(maxBufferedRecords),
 		kgo.MaxBufferedBytes(cfg.maxBufferedBytes()),
@@ -300,6 +289,9 @@ func (s *Session) Poll(ctx context.Context, fn func(r *topology.Record, control 
 func (s *Session) take(fetches kgo.Fetches, fn func(r *topology.Record, control bool) error) (n int, err error) {
 	if s.life.Err() != nil {
 		return 0, *s.failed.Load()
+	}
+	if bytes, changed := s.fetches.fit(); changed {
+		s.cl.UpdateFetchMaxBytes(bytes, bytes/fetchPartitions)
 	}
 	for _, f := range fetches {
 		for ti := range f.Topics {
