@@ -21,7 +21,7 @@ func (b *Batch) Sort() {
 	for i := range s.ranks {
 		s.ranks[i].at = uint32(i)
 	}
-	b.order(s.ranks, s.spare)
+	b.order(s.ranks, s.spare, 0)
 	b.arrange(s.ranks)
 }
 
@@ -41,12 +41,13 @@ const radixLeast = 256
 
 // order sorts the ranks by key, those of one key by place: by the first bytes after what all their keys begin with, and those whose bytes there are
 // the same again, since what they share is longer. Many keys share much: those of a task its prefix, and a batch holds several tasks.
-func (b *Batch) order(ranks, spare []rank) {
+// Of known is known that all share it.
+func (b *Batch) order(ranks, spare []rank, known int) {
 	if len(ranks) < radixLeast {
 		b.compare(ranks)
 		return
 	}
-	shared := b.shared(ranks)
+	shared := b.shared(ranks, known)
 	for i := range ranks {
 		ranks[i].head = head(b.key(b.ops[ranks[i].at])[shared:])
 	}
@@ -61,7 +62,7 @@ func (b *Batch) order(ranks, spare []rank) {
 		case len(same) == len(ranks): // keys that are the same, or differ in zeros at their ends
 			b.compare(same)
 		default:
-			b.order(same, spare[from:to])
+			b.order(same, spare[from:to], shared)
 		}
 		from = to
 	}
@@ -74,13 +75,13 @@ func (b *Batch) compare(ranks []rank) {
 	})
 }
 
-// shared is the length of what all keys begin with.
-func (b *Batch) shared(ranks []rank) int {
+// shared is the length of what all keys begin with, of which so many bytes are known.
+func (b *Batch) shared(ranks []rank, known int) int {
 	shared := b.key(b.ops[ranks[0].at])
 	for _, r := range ranks[1:] {
 		key := b.key(b.ops[r.at])
 		n := min(len(shared), len(key))
-		for i := range n {
+		for i := known; i < n; i++ {
 			if shared[i] != key[i] {
 				n = i
 				break
