@@ -17,9 +17,10 @@ import (
 
 // Cluster asks and changes things that belong to no partition's owner. It is safe for concurrent use.
 type Cluster struct {
-	cfg Config
-	cl  *kgo.Client
-	adm *kadm.Client
+	cfg    Config
+	cl     *kgo.Client
+	adm    *kadm.Client
+	unpack *unpacker // of all readers
 
 	unsettled sync.Map // transactional id -> ending: see settle
 
@@ -36,7 +37,7 @@ func Connect(ctx context.Context, cfg Config) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Cluster{cfg: cfg, cl: cl, adm: kadm.NewClient(cl)}
+	c := &Cluster{cfg: cfg, cl: cl, adm: kadm.NewClient(cl), unpack: newUnpacker(cl.OptValue(kgo.WithDecompressor).(kgo.Decompressor), unpackMost)}
 	c.life, c.end = context.WithCancel(context.Background())
 	if err := cl.Ping(ctx); err != nil {
 		c.Close()

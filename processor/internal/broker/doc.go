@@ -41,6 +41,7 @@ func (c Config) opts(more ...kgo.Opt) []kgo.Opt {
 		kgo.MetadataMinAge(metadataMinAge),
 		kgo.DisableClientMetrics(),
 		kgo.RetryTimeout(30 * time.Second),
+		kgo.MaxDecompressBatchBytes(unpackMost),
 	}
 	if c.Traffic != nil {
 		o = append(o, kgo.WithHooks(c.Traffic))

@@ -149,7 +149,7 @@ func (r *Reader) read(p *kmsg.FetchResponseTopicPartition, offset int64, all boo
 	if !all {
 		opts.IsolationLevel = kgo.ReadCommitted()
 	}
-	fp, next := kgo.ProcessFetchPartition(opts, p, unpack, nil)
+	fp, next := kgo.ProcessFetchPartition(opts, p, r.cluster.unpack, nil)
 	if fp.Err != nil {
 		return f, fp.Err
 	}

@@ -1,7 +1,7 @@
 package broker
 
 import (
-	"sync/atomic"
+	"sync"
 	"unsafe"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -13,7 +13,8 @@ type fetchSize struct {
 	bytes  int32 // asked for, as they lie on the broker
 	memory int   // which one fetch may take
 
-	packed, unpacked, records atomic.Int64 // since the last fit
+	mu                        sync.Mutex
+	packed, unpacked, records int64 // since the last fit
 }
 
 // What a fetch is bounded by.
@@ -40,20 +41,23 @@ func (f *fetchSize) within(bytes int) int32 {
 
 // OnFetchBatchRead implements kgo.HookFetchBatchRead.
 func (f *fetchSize) OnFetchBatchRead(_ kgo.BrokerMetadata, _ string, _ int32, m kgo.FetchBatchMetrics) {
-	f.packed.Add(int64(m.CompressedBytes))
-	f.unpacked.Add(int64(m.UncompressedBytes))
-	f.records.Add(int64(m.NumRecords))
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.packed += int64(m.CompressedBytes)
+	f.unpacked += int64(m.UncompressedBytes)
+	f.records += int64(m.NumRecords)
 }
 
 // fit returns what to ask for from now on, and whether that is much else than before.
 func (f *fetchSize) fit() (bytes int32, changed bool) {
-	packed := f.packed.Load()
-	if packed < fetchLeastBytes {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.packed < fetchLeastBytes {
 		return f.bytes, false // too little to tell
 	}
-	takes := f.unpacked.Swap(0) + recordBytes*f.records.Swap(0)
-	f.packed.Store(0)
-	want := f.within(int(float64(f.memory) * float64(packed) / float64(max(1, takes))))
+	takes := f.unpacked + recordBytes*f.records
+	want := f.within(int(float64(f.memory) * float64(f.packed) / float64(max(1, takes))))
+	f.packed, f.unpacked, f.records = 0, 0, 0
 	if difference := want - f.bytes; max(difference, -difference) < f.bytes/8 {
 		return f.bytes, false
 	}

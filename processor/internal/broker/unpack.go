@@ -3,7 +3,6 @@ package broker
 import (
 	"bytes"
 	"encoding/binary"
-	"math"
 	"slices"
 	"sync"
 
@@ -15,20 +14,31 @@ import (
 // a second one is the answer; a frame as producers write it is expanded here. All else is the client's.
 type unpacker struct {
 	rest    kgo.Decompressor
-	scratch sync.Pool // of *[]byte, as large as the largest batch that they held
+	most    int       // bounds an expanded batch
+	scratch sync.Pool // of *[]byte, each as large as the largest batch that it held
 }
 
-// unpack is shared by all readers: so are the buffers of the client's decoders.
-var unpack = &unpacker{rest: kgo.DefaultDecompressor(), scratch: sync.Pool{New: func() any { return new([]byte) }}}
+const (
+	unpackMost  = 1 << 30  // bounds an expanded batch
+	scratchMost = 16 << 20 // bounds a buffer that waits for the next batch
+)
+
+// newUnpacker leaves other batches to a client's own decompressor, which has the same bound.
+func newUnpacker(rest kgo.Decompressor, most int) *unpacker {
+	return &unpacker{rest: rest, most: most, scratch: sync.Pool{New: func() any { return new([]byte) }}}
+}
 
 // Decompress implements kgo.Decompressor.
 func (u *unpacker) Decompress(src []byte, codec kgo.CompressionCodecType) ([]byte, error) {
 	if codec == kgo.CodecLz4 {
 		scratch := u.scratch.Get().(*[]byte)
-		defer u.scratch.Put(scratch)
-		var ok bool
-		if *scratch, ok = expand((*scratch)[:0], src); ok {
-			return bytes.Clone(*scratch), nil
+		expanded, ok := expand((*scratch)[:0], src, u.most)
+		if cap(expanded) <= scratchMost {
+			*scratch = expanded
+			defer u.scratch.Put(scratch)
+		}
+		if ok {
+			return bytes.Clone(expanded), nil
 		}
 	}
 	return u.rest.Decompress(src, codec)
@@ -42,23 +52,26 @@ const (
 	frameVersion         = 1 << 6
 	frameVersionMask     = 3 << 6
 	frameIndependent     = 1 << 5 // blocks do not refer to those before
-	frameBlockChecksums  = 1 << 4
 	frameContentSize     = 1 << 3
 	frameContentChecksum = 1 << 2
-	frameDictionary      = 1
+	frameElse            = 1<<4 | 1<<1 | 1 // block checksums, reserved, a dictionary
+
+	// And of the byte of the block size behind it.
+	blockSizeElse = 1<<7 | 15 // reserved
 
 	blockStored = 1 << 31 // in a block's size: it is not compressed
 )
 
 // expand appends what an LZ4 frame holds to dst, and returns false for one that is not of the kind that producers write, damaged ones too. It does
-// not look at the content's checksum: the batch around it has one of all its bytes.
-func expand(dst, src []byte) ([]byte, bool) {
+// not look at the content's checksum: the batch around it has one of all its bytes. Of more than limit it returns false too.
+func expand(dst, src []byte, limit int) ([]byte, bool) {
 	const fixed = 4 + 2 + 1 // magic, flags and block size, checksum of the header
 	if len(src) < fixed || binary.LittleEndian.Uint32(src) != frameMagic {
 		return dst, false
 	}
 	flags := src[4]
-	if flags&frameVersionMask != frameVersion || flags&frameIndependent == 0 || flags&(frameBlockChecksums|frameDictionary) != 0 {
+	most := 1 << (8 + 2*(src[5]>>4&7)) // of a block: 64 KiB are 4, 4 MiB are 7
+	if flags&frameVersionMask != frameVersion || flags&frameIndependent == 0 || flags&frameElse != 0 || src[5]&blockSizeElse != 0 || most < 64<<10 {
 		return dst, false
 	}
 	header, trailer := fixed, 0
@@ -71,14 +84,13 @@ func expand(dst, src []byte) ([]byte, bool) {
 	if len(src) < header+trailer {
 		return dst, false
 	}
-	most := 1 << (8 + 2*(src[5]>>4&7)) // of a block: 64 KiB are 4, 4 MiB are 7
 	for src = src[header : len(src)-trailer]; ; {
 		block, rest, stored, ok := nextBlock(src)
 		switch {
-		case !ok || len(dst) > math.MaxInt32:
+		case !ok || len(dst) > limit || len(block) > most:
 			return dst, false
 		case block == nil:
-			return dst, len(rest) == 0
+			return dst, len(rest) == 0 && len(dst) <= limit
 		case stored:
 			dst = append(dst, block...)
 		default:

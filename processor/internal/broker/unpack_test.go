@@ -40,7 +40,7 @@ func TestFramesOfProducersAreExpanded(t *testing.T) {
 		for _, size := range []lz4.BlockSize{lz4.Block64Kb, lz4.Block4Mb} {
 			for _, sum := range []bool{false, true} {
 				src := frame(t, content, lz4.BlockSizeOption(size), lz4.ChecksumOption(sum))
-				got, ok := expand(nil, src)
+				got, ok := expand(nil, src, unpackMost)
 				require.True(t, ok, name)
 				require.Equal(t, len(content), len(got), name)
 				require.True(t, bytes.Equal(content, got), name)
@@ -49,7 +49,7 @@ func TestFramesOfProducersAreExpanded(t *testing.T) {
 	}
 	content := records(1000)
 	src := frame(t, content, lz4.SizeOption(uint64(len(content))))
-	got, ok := expand(nil, src)
+	got, ok := expand(nil, src, unpackMost)
 	require.True(t, ok)
 	require.Equal(t, content, got)
 }
@@ -61,15 +61,15 @@ func TestOtherFramesAreTheClients(t *testing.T) {
 		"legacy":          frame(t, content, lz4.LegacyOption(true)),
 		"two frames":      append(frame(t, content[:1000]), frame(t, content[1000:])...),
 	} {
-		_, ok := expand(nil, src)
+		_, ok := expand(nil, src, unpackMost)
 		require.False(t, ok, name)
 		want, err := kgo.DefaultDecompressor().Decompress(src, kgo.CodecLz4)
 		require.NoError(t, err, name)
-		got, err := unpack.Decompress(src, kgo.CodecLz4)
+		got, err := newUnpacker(kgo.DefaultDecompressor(), unpackMost).Decompress(src, kgo.CodecLz4)
 		require.NoError(t, err, name)
 		require.Equal(t, want, got, name)
 	}
-	got, err := unpack.Decompress([]byte("as it is"), kgo.CodecNone)
+	got, err := newUnpacker(kgo.DefaultDecompressor(), unpackMost).Decompress([]byte("as it is"), kgo.CodecNone)
 	require.NoError(t, err)
 	require.Equal(t, "as it is", string(got))
 }
@@ -84,7 +84,7 @@ func TestDamagedFrames(t *testing.T) {
 				src[rapid.IntRange(0, len(src)-1).Draw(t, "at")] = rapid.Byte().Draw(t, "byte")
 			}
 		}
-		got, ok := expand(nil, src)
+		got, ok := expand(nil, src, unpackMost)
 		if !ok {
 			return
 		}
@@ -95,9 +95,25 @@ func TestDamagedFrames(t *testing.T) {
 	})
 }
 
+// A batch that would fill the memory is refused, whatever packed it.
+func TestAnExpandedBatchIsBounded(t *testing.T) {
+	const most = 10 << 20
+	cl, err := kgo.NewClient(kgo.MaxDecompressBatchBytes(most))
+	require.NoError(t, err)
+	defer cl.Close()
+	u := newUnpacker(cl.OptValue(kgo.WithDecompressor).(kgo.Decompressor), most)
+	for content, want := range map[int]error{most: nil, most + 1: kgo.ErrMaxDecompress, 64 << 20: kgo.ErrMaxDecompress} {
+		got, err := u.Decompress(frame(t, make([]byte, content)), kgo.CodecLz4)
+		require.ErrorIs(t, err, want)
+		if want == nil {
+			require.Len(t, got, content)
+		}
+	}
+}
+
 func BenchmarkUnpack(b *testing.B) {
 	src := frame(b, records(20_000), lz4.ChecksumOption(true))
-	for name, d := range map[string]kgo.Decompressor{"client": kgo.DefaultDecompressor(), "own": unpack} {
+	for name, d := range map[string]kgo.Decompressor{"client": kgo.DefaultDecompressor(), "own": newUnpacker(kgo.DefaultDecompressor(), unpackMost)} {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
