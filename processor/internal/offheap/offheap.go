@@ -2,7 +2,10 @@
 // since as much garbage is let lie beside it before it is collected.
 package offheap
 
-import "sync"
+import (
+	"runtime"
+	"sync"
+)
 
 // ChunkBytes is the size of a chunk.
 const ChunkBytes = 256 << 10
@@ -15,9 +18,14 @@ const regionBytes = 2 << 20
 
 var pool struct {
 	sync.Mutex
-	free []*Chunk // their memory is the system's until they are written to
-	held int
+	free  []*Chunk // their memory is the system's until they are written to
+	held  int
+	taken int // from the system since the last collection that was begun for it
 }
+
+// collectEvery is how much may be taken from the system before a collection is begun: owners that are garbage give their chunks back by it, and
+// these do not make it due.
+const collectEvery = 16 << 20
 
 // Held is how many chunks are in use.
 func Held() int {
@@ -32,6 +40,10 @@ func Get() *Chunk {
 	defer pool.Unlock()
 	if len(pool.free) == 0 {
 		pool.free = region()
+		if pool.taken += len(pool.free) * ChunkBytes; pool.taken >= collectEvery {
+			pool.taken = 0
+			go runtime.GC()
+		}
 	}
 	last := len(pool.free) - 1
 	c := pool.free[last]

@@ -47,8 +47,8 @@ func (x *index) get(key []byte) *entry {
 
 // put adds an entry whose key is not in the index.
 func (x *index) put(r ref) {
-	if 4*(x.inUse+1) > 3*len(x.slots) {
-		x.grow()
+	if len(x.slots) < sizeFor(x.inUse+1) {
+		x.rehash(sizeFor(x.inUse+1), func(r ref) ref { return r })
 	}
 	x.inUse++
 	x.place(slot{indexHash(x.keyBytes(x.at(r))), r})
@@ -63,11 +63,22 @@ func (x *index) place(s slot) {
 	x.slots[i] = s
 }
 
-func (x *index) grow() {
+// sizeFor is how many slots n entries take.
+func sizeFor(n int) int {
+	size := minSlots
+	for 4*n > 3*size {
+		size *= 2
+	}
+	return size
+}
+
+// rehash places the entries, whose places may be others now, in so many slots.
+func (x *index) rehash(size int, place func(ref) ref) {
 	old := x.slots
-	x.slots = make([]slot, max(minSlots, 2*len(old)))
+	x.slots = make([]slot, size)
 	for _, s := range old {
 		if s.entry != 0 {
+			s.entry = place(s.entry)
 			x.place(s)
 		}
 	}

@@ -2,6 +2,7 @@ package task_test
 
 import (
 	"maps"
+	"strings"
 	"testing"
 
 	"github.com/penstock/penstock/codec"
@@ -38,13 +39,20 @@ func TestQueriesSeeTheCommittedState(t *testing.T) {
 			batch *statestore.Batch
 			seq   uint64
 		}
-		keys := []string{"a", "b", "c", "d", "e", "f"}
+		keys := strings.Split("a b c d e f g h i j k l m n o p q r s t u v w x y z", " ")
+		keys = append(keys, strings.Repeat("long", 20))
+		step := func(t *rapid.T, key string) {
+			value := rapid.SampledFrom([]string{"", "1", "2", strings.Repeat("long", 10)}).Draw(t, "value")
+			require.NoError(t, tk.Step(&topology.Record{Offset: offset, Key: []byte(key), Value: []byte(value)}, 1))
+			offset++
+			pending[key] = value
+		}
 		t.Repeat(map[string]func(*rapid.T){
-			"step": func(t *rapid.T) {
-				key, value := rapid.SampledFrom(keys).Draw(t, "key"), rapid.SampledFrom([]string{"", "1", "2"}).Draw(t, "value")
-				require.NoError(t, tk.Step(&topology.Record{Offset: offset, Key: []byte(key), Value: []byte(value)}, 1))
-				offset++
-				pending[key] = value
+			"step": func(t *rapid.T) { step(t, rapid.SampledFrom(keys).Draw(t, "key")) },
+			"burst": func(t *rapid.T) { // what it takes is given back
+				for _, key := range keys {
+					step(t, key)
+				}
 			},
 			"commit": func(*rapid.T) {
 				tk.Prepare(nil)

@@ -2,6 +2,7 @@ package task
 
 import (
 	"runtime"
+	"slices"
 	"unsafe"
 
 	"github.com/penstock/penstock/processor/internal/offheap"
@@ -73,6 +74,48 @@ func (c *chunks) release() {
 		all[i] = (*offheap.Chunk)(unsafe.Pointer(chunk))
 	}
 	offheap.Put(all...)
+}
+
+// compactLeast is how many entries a slab may have that are not in use, beside three for each that is. A variable for tests.
+var compactLeast = int(chunkEntries)
+
+// compact moves the entries to a slab of their number, where most of it is not in use: a task that had the whole budget of the cache to itself,
+// or one large transaction, gives back what it took. Between two records nobody but the table's lists holds an entry; apart is the one that lies elsewhere.
+func (tb *table) compact(apart *entry) {
+	if int(tb.used) <= 4*len(tb.ring)+compactLeast {
+		return
+	}
+	moved := slab{chunks: new(chunks), used: 1}
+	for i, r := range tb.ring {
+		from := tb.at(r)
+		tb.ring[i] = moved.take()
+		to := moved.at(tb.ring[i])
+		*to = *from
+		if from.long != 0 {
+			to.long = moved.longs.take()
+			moved.longs.all[to.long] = tb.longs.all[from.long]
+		}
+		from.indexed = int64(tb.ring[i]) // where it went
+	}
+	follow := func(list []*entry) []*entry {
+		if len(list) == 0 {
+			return nil
+		}
+		for i, e := range list {
+			if e != apart {
+				list[i] = moved.at(ref(e.indexed))
+			}
+		}
+		return list
+	}
+	tb.touched, tb.dirty, tb.spare = follow(tb.touched), follow(tb.dirty), nil
+	for _, f := range tb.freezing {
+		follow(f.entries)
+	}
+	tb.rehash(sizeFor(len(tb.ring)), func(r ref) ref { return ref(tb.at(r).indexed) })
+	tb.ring = slices.Clone(tb.ring)
+	(&chunks{tb.chunks.list}).release()
+	tb.chunks.list, tb.used, tb.free, tb.longs = moved.chunks.list, moved.used, 0, moved.longs
 }
 
 // longs are what does not fit into entries, on Go's heap. An entry holds its place there, 0 for none.

@@ -150,7 +150,8 @@ func (t *Task) touch(state int, e *entry) {
 // tableBytes is a table's part of the cache's budget.
 func (t *Task) tableBytes() int { return t.cfg.CacheBytes / max(1, len(t.tables)) }
 
-// evict frees entries that the store holds too, least recently used first, until the cache is within its budget.
+// evict frees entries that the store holds too, least recently used first, until the cache is within its budget. It is called between two
+// records.
 func (t *Task) evict() {
 	part := t.tableBytes()
 	for _, tb := range t.tables {
@@ -167,7 +168,9 @@ func (t *Task) evict() {
 			}
 			tb.drop(tb.hand)
 		}
+		tb.compact(t.streamEntry)
 	}
+	clear(t.slots)
 }
 
 // drop removes the entry at ring[i].
