@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/penstock/penstock/processor/internal/task"
+	"github.com/penstock/penstock/processor/internal/telemetry"
 	"github.com/penstock/penstock/processor/internal/topology"
 	"github.com/penstock/penstock/processor/session"
 	"github.com/penstock/penstock/statestore"
@@ -58,4 +59,21 @@ func TestAPauseThatFailsLosesNothing(t *testing.T) {
 	case <-time.After(10 * time.Second):
 		t.Fatal("the release is lost")
 	}
+}
+
+// stopping is done, but tells nobody.
+type stopping struct{ context.Context }
+
+func (stopping) Err() error { return context.Canceled }
+
+// What ends the process is told also where the process was about to end: a release may find it, and the end of the release is the
+// end of the process.
+func TestAFatalErrorIsToldAtTheStop(t *testing.T) {
+	w := New(Config{Topology: &topology.Topology{ID: "app"}, Cache: NewCacheBudget(1), Monitor: telemetry.New()})
+	of := &restoring{}
+	w.restores[0] = of
+	w.inbox.put(restored{of: of, err: task.ErrDeadline})
+	var fatal *Fatal
+	require.ErrorAs(t, w.Run(stopping{t.Context()}), &fatal)
+	require.ErrorIs(t, fatal, task.ErrDeadline)
 }

@@ -175,15 +175,13 @@ func (w *Worker) Run(ctx context.Context) error {
 	defer context.AfterFunc(ctx, func() { w.current.Load().Cut() })()
 	for {
 		err := w.turn(ctx)
-		if ctx.Err() != nil {
-			return nil
-		}
 		var fatal *Fatal
 		switch {
-		case err == nil:
-		case errors.As(err, &fatal):
+		case errors.As(err, &fatal): // that of a release too, whose end may be that of ctx
 			return err
-		default:
+		case ctx.Err() != nil:
+			return nil
+		case err != nil:
 			if err := w.recover(ctx, err); err != nil {
 				return err
 			}
