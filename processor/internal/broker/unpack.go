@@ -90,7 +90,7 @@ func expand(dst, src []byte, limit int) ([]byte, bool) {
 		case !ok || len(dst) > limit || len(block) > most:
 			return dst, false
 		case block == nil:
-			return dst, len(rest) == 0 && len(dst) <= limit
+			return dst, len(rest) == 0
 		case stored:
 			dst = append(dst, block...)
 		default:

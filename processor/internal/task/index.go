@@ -47,8 +47,8 @@ func (x *index) get(key []byte) *entry {
 
 // put adds an entry whose key is not in the index.
 func (x *index) put(r ref) {
-	if len(x.slots) < sizeFor(x.inUse+1) {
-		x.rehash(sizeFor(x.inUse+1), func(r ref) ref { return r })
+	if 4*(x.inUse+1) > 3*len(x.slots) {
+		x.rehash(sizeFor(x.inUse + 1))
 	}
 	x.inUse++
 	x.place(slot{indexHash(x.keyBytes(x.at(r))), r})
@@ -72,13 +72,12 @@ func sizeFor(n int) int {
 	return size
 }
 
-// rehash places the entries, whose places may be others now, in so many slots.
-func (x *index) rehash(size int, place func(ref) ref) {
+// rehash places the entries in so many slots.
+func (x *index) rehash(size int) {
 	old := x.slots
 	x.slots = make([]slot, size)
 	for _, s := range old {
 		if s.entry != 0 {
-			s.entry = place(s.entry)
 			x.place(s)
 		}
 	}

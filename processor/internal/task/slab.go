@@ -112,7 +112,12 @@ func (tb *table) compact(apart *entry) {
 	for _, f := range tb.freezing {
 		follow(f.entries)
 	}
-	tb.rehash(sizeFor(len(tb.ring)), func(r ref) ref { return ref(tb.at(r).indexed) })
+	for i, s := range tb.slots {
+		if s.entry != 0 {
+			tb.slots[i].entry = ref(tb.at(s.entry).indexed)
+		}
+	}
+	tb.rehash(sizeFor(len(tb.ring)))
 	tb.ring = slices.Clone(tb.ring)
 	(&chunks{tb.chunks.list}).release()
 	tb.chunks.list, tb.used, tb.free, tb.longs = moved.chunks.list, moved.used, 0, moved.longs

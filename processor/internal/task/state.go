@@ -93,7 +93,7 @@ func (t *Task) slot(state int) (*entry, error) {
 
 func (t *Task) load(tb *table, key []byte) (*entry, error) {
 	ok := false
-	t.readBuf = kept(t.readBuf)
+	t.readBuf = t.readBuf[:0]
 	if !tb.absent(key) {
 		t.stats.StoreReads++
 		tb.missed++
@@ -105,6 +105,7 @@ func (t *Task) load(tb *table, key []byte) (*entry, error) {
 	r := tb.create(key)
 	e := tb.at(r)
 	tb.set(e, committed, t.readBuf)
+	t.readBuf = kept(t.readBuf)
 	return e, tb.admit(r, ok)
 }
 
