@@ -209,7 +209,7 @@ func (e *engine) process(ctx context.Context, cluster *broker.Cluster, ts topics
 			Inputs: ts.inputs, Changelogs: ts.changelogs, Store: store, Loose: e.cfg.Guarantee == AtLeastOnce, FromEnd: e.cfg.From == FromEnd, Internal: e.topo.Internal,
 			Logger: e.cfg.Logger, Membership: membership, ReadBytes: e.cfg.readBytes, BatchRecords: int(e.cfg.readBytes / 64)},
 		Session: broker.SessionConfig{TransactionTimeout: e.cfg.TransactionTimeout, Inputs: ts.inputs, Group: e.topo.ID, Writes: e.topo.Writes(),
-			Direct: append([]broker.Topic{ts.deadLetters}, ts.changelogs...), BatchBytes: ts.batchBytes, Sessions: e.cfg.Workers},
+			BatchBytes: ts.batchBytes, Sessions: e.cfg.Workers},
 	}
 	if n := wcfg.Restore.MarkBytes(); n > markBytes {
 		return fmt.Errorf("application %s has too many or too long names of states and inputs: the mark in its offsets would have %d bytes, and brokers take %d", e.topo.ID, n, markBytes)

@@ -20,7 +20,8 @@ type Cluster struct {
 	cfg    Config
 	cl     *kgo.Client
 	adm    *kadm.Client
-	unpack *unpacker // of all readers
+	unpack *unpacker      // of all readers
+	pack   kgo.Compressor // of all producers
 
 	unsettled sync.Map // transactional id -> ending: see settle
 
@@ -38,6 +39,9 @@ func Connect(ctx context.Context, cfg Config) (*Cluster, error) {
 		return nil, err
 	}
 	c := &Cluster{cfg: cfg, cl: cl, adm: kadm.NewClient(cl), unpack: newUnpacker(cl.OptValue(kgo.WithDecompressor).(kgo.Decompressor), unpackMost)}
+	if c.pack, err = cfg.compressor(); err != nil {
+		return nil, err
+	}
 	c.life, c.end = context.WithCancel(context.Background())
 	if err := cl.Ping(ctx); err != nil {
 		c.Close()

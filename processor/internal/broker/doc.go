@@ -55,9 +55,6 @@ func (c Config) opts(more ...kgo.Opt) []kgo.Opt {
 	case c.TLS != nil:
 		o = append(o, kgo.DialTLSConfig(c.TLS))
 	}
-	if codec, ok := compressions[c.Compression]; ok {
-		o = append(o, kgo.ProducerBatchCompression(codec, kgo.NoCompression()))
-	}
 	if c.Rack != "" {
 		o = append(o, kgo.Rack(c.Rack))
 	}
@@ -69,6 +66,15 @@ func (c Config) opts(more ...kgo.Opt) []kgo.Opt {
 
 var compressions = map[string]kgo.CompressionCodec{"snappy": kgo.SnappyCompression(), "lz4": kgo.Lz4Compression(), "zstd": kgo.ZstdCompression(),
 	"gzip": kgo.GzipCompression(), "none": kgo.NoCompression()}
+
+// compressor packs what is produced; nil packs nothing.
+func (c Config) compressor() (kgo.Compressor, error) {
+	codec, ok := compressions[c.Compression]
+	if !ok {
+		codec = kgo.SnappyCompression() // the client's own choice
+	}
+	return kgo.DefaultCompressor(codec, kgo.NoCompression())
+}
 
 // KnowsCompression reports whether a word names a compression.
 func KnowsCompression(word string) bool {

@@ -4,15 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"sync/atomic"
 	"time"
-	"unsafe"
 
 	"github.com/penstock/penstock/processor/internal/topology"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/kversion"
 )
 
 // SessionConfig is what a session is made from.
@@ -20,7 +17,6 @@ type SessionConfig struct {
 	TransactionalID    string // empty: no transactions, an idempotent producer
 	TransactionTimeout time.Duration
 	Inputs             []Topic
-	Direct             []Topic                  // topics whose records name their partition: changelogs, dead letters
 	Group              string                   // whose offsets its transactions commit; empty: what became of the last one is not looked at
 	Writes             []string                 // all topics that they write to
 	Doubt              bool                     // the last transaction of this id may not have ended everywhere, as far as a predecessor knows
@@ -39,84 +35,34 @@ type Session struct {
 	stable  map[place]int64
 	epochs  map[place]Epoch      // of the last record
 	added   map[place]kgo.Offset // not yet read
-	v2      bool                 // transaction.version >= 2
+	out     *producer
 
 	failed  atomic.Pointer[error] // first produce that failed
 	lost    atomic.Pointer[CutError]
 	ending  atomic.Bool        // the last transaction's end was asked for, and nothing of the next one is written
 	life    context.Context    // of the client
 	cut     context.CancelFunc // ends it, whatever the client is at
-	begun   bool               // a transaction is, at the client
 	sent    int                // records of this transaction
 	record  topology.Record
 	ahead   Ahead
 	next    []*kgo.Record // that ahead is told of, and how it asks for their keys
 	nextKey func(i int) []byte
-	plain   func(*kgo.Record, error)
 }
 
 // fetchMaxWait is how long a broker waits for something new before it answers with nothing, and so how long a partition that was
 // taken over may wait for its first fetch.
 const fetchMaxWait = 250 * time.Millisecond
 
-// linger is how long a record waits for others of its batch. A commit's flush ends the wait, and a full buffer: it is
-// longer than the pause between two commits of a low rate, so that these are one request each.
-const linger = 20 * time.Millisecond
-
-// maxBufferedRecords bounds the records on their way to the broker; Produce waits for room.
-const maxBufferedRecords = 1 << 13
-
-// maxBufferedBytes bounds them in bytes, where topics do not take larger batches.
-const maxBufferedBytes = 16 << 20
-
-func (c SessionConfig) maxBufferedBytes() int {
-	most := maxBufferedBytes
-	if c.BatchBytes != nil {
-		for _, topic := range c.Writes {
-			most = max(most, 2*int(c.BatchBytes(topic)))
-		}
-	}
-	return most
-}
-
-// outgoing is a record on its way to the broker, and a copy of its bytes.
-type outgoing struct {
-	kgo.Record // first: the client's pointer to it is one to all
-	buf        []byte
-}
-
-const (
-	outgoingBytes = 128                                   // room for a small record
-	outgoingKept  = maxBufferedBytes / maxBufferedRecords // of memory that waits for the next one
-)
-
-// free holds those whose promise has run, their Record zero.
-var free = sync.Pool{New: func() any { return &outgoing{buf: make([]byte, 0, outgoingBytes)} }}
-
-// done gives a record back that the client has done with.
-func done(r *kgo.Record) {
-	o := (*outgoing)(unsafe.Pointer(r))
-	o.Record = kgo.Record{}
-	if cap(o.buf) <= outgoingKept {
-		free.Put(o)
-	}
-}
-
 // NewSession makes a client and asks for its producer id, which ends whatever transaction a predecessor of the same
 // transactional id left open.
 func (c *Cluster) NewSession(ctx context.Context, cfg SessionConfig) (*Session, error) {
 	s := &Session{cluster: c, cfg: cfg, inputs: map[string]int{}, stable: map[place]int64{}, epochs: map[place]Epoch{}, added: map[place]kgo.Offset{}}
-	direct := map[string]bool{}
-	for _, t := range cfg.Direct {
-		direct[t.Name] = true
-	}
 	for i, t := range cfg.Inputs {
 		s.inputs[t.Name] = i
 	}
 	if err := c.settle(ctx, cfg); err != nil {
 		return nil, err
 	}
-	byKey := kgo.StickyKeyPartitioner(nil)
 	s.fetches = newFetchSize(cfg.Sessions, len(c.cl.DiscoveredBrokers()))
 	s.life, s.cut = context.WithCancel(context.Background())
 	opts := c.cfg.opts(
@@ -129,52 +75,42 @@ func (c *Cluster) NewSession(ctx context.Context, cfg SessionConfig) (*Session, 
 		kgo.FetchMaxWait(fetchMaxWait),
 		kgo.FetchMaxBytes(s.fetches.bytes),
 		kgo.FetchMaxPartitionBytes(s.fetches.bytes/fetchPartitions),
-		kgo.ProducerLinger(linger),
-		kgo.MaxBufferedRecords(maxBufferedRecords),
-		kgo.MaxBufferedBytes(cfg.maxBufferedBytes()),
-		kgo.RecordPartitioner(&partitioner{direct, byKey}),
 	)
-	if cfg.BatchBytes != nil {
-		opts = append(opts, kgo.ProducerBatchMaxBytesFn(cfg.BatchBytes))
-	}
+	v2 := true
 	if cfg.TransactionalID != "" {
-		v2, err := c.transactionV2(ctx)
-		if err != nil {
+		var err error
+		if v2, err = c.transactionV2(ctx); err != nil {
 			s.cut()
 			return nil, err
 		}
-		if s.v2 = v2; !v2 {
-			versions := kversion.Stable()
-			versions.SetMaxKeyVersion(28, 4) // TxnOffsetCommit before KIP-890
-			opts = append(opts, kgo.MaxVersions(versions))
-		}
-		opts = append(opts, kgo.TransactionalID(cfg.TransactionalID), kgo.TransactionTimeout(cfg.TransactionTimeout))
 	}
-	cl, err := kgo.NewClient(opts...)
+	cl, err := kgo.NewClient(append(opts, kgo.MaxVersions(versionsOf(v2)))...)
 	if err != nil {
 		s.cut()
 		return nil, err
 	}
 	s.cl = cl
-	s.plain = func(r *kgo.Record, err error) {
-		s.acked(err)
-		done(r)
+	s.out = &producer{cluster: c, cl: cl, life: s.life, cfg: cfg, v2: v2, pack: c.pack, wrote: s.wrote, failed: s.note, topics: map[string]*outTopic{}, placement: NewPlacement(), stale: true}
+	err = concurrent(ctx, func() (err error) {
+		s.out.from, err = initProducer(ctx, cl, cfg)
+		return err
+	})
+	if errors.Is(err, kerr.InvalidTransactionTimeout) {
+		err = fmt.Errorf("transaction timeout %v is longer than the broker's transaction.max.timeout.ms of %s: lower --transaction-timeout, or raise the broker's (%w)",
+			cfg.TransactionTimeout, c.brokerConfig(ctx, "transaction.max.timeout.ms"), err)
 	}
-	if _, _, err := cl.ProducerID(ctx); err != nil {
+	if err != nil {
 		s.Close()
-		if errors.Is(err, kerr.InvalidTransactionTimeout) {
-			return nil, fmt.Errorf("transaction timeout %v is longer than the broker's transaction.max.timeout.ms of %s: lower --transaction-timeout, or raise the broker's (%w)",
-				cfg.TransactionTimeout, c.brokerConfig(ctx, "transaction.max.timeout.ms"), err)
-		}
-		return nil, fmt.Errorf("producer id of %q: %w", cfg.TransactionalID, lacking(err, Write, "transactional-id", cfg.TransactionalID))
+		return nil, err
 	}
 	return s, nil
 }
 
 // Close drops the client without a word to the broker: an open transaction stays open until it is ended by a successor.
 func (s *Session) Close() {
-	s.cl.CloseAllowingRebalance()
 	s.cut()
+	s.out.close()
+	s.cl.CloseAllowingRebalance()
 }
 
 // Cut ends whatever the session is at, Produce too, which waits for room among the records on their way; it is spoiled then. It may be
@@ -360,9 +296,11 @@ func (s *Session) convert(input int, r *kgo.Record) *topology.Record {
 type Tracker struct {
 	topic     string
 	partition int32
+	part      *outPartition
+	follows   bool
 	end       int64
 	last      int64
-	promise   func(*kgo.Record, error)
+	lost      *atomic.Pointer[CutError] // of the session
 }
 
 // CutError is a log whose end lay above an offset that a record was written at since.
@@ -378,29 +316,27 @@ func (e *CutError) Error() string {
 
 // To leads to a partition.
 func (s *Session) To(topic string, partition int32) *Tracker {
-	return &Tracker{topic: topic, partition: partition, promise: s.plain}
+	return &Tracker{topic: topic, partition: partition}
 }
 
 // Track makes a tracker for a partition, whose end is known to be at an offset or above, and whose last record that was
 // written by way of a tracker is at last. A record that is written below the end is a *CutError of Flush.
 func (s *Session) Track(topic string, partition int32, end, last int64) *Tracker {
-	t := &Tracker{topic: topic, partition: partition, end: end, last: last}
-	t.promise = func(r *kgo.Record, err error) {
-		s.acked(err)
-		switch {
-		case err != nil:
-		case r.Offset < 0:
-			s.note(errNoOffset)
-		case r.Offset < t.end:
-			cut := &CutError{topic, partition, r.Offset, t.end}
-			s.lost.CompareAndSwap(nil, cut)
-			s.note(cut)
-		default:
-			t.end, t.last = r.Offset+1, r.Offset
-		}
-		done(r)
+	return &Tracker{topic: topic, partition: partition, follows: true, end: end, last: last, lost: &s.lost}
+}
+
+// follow is told where a batch was written.
+func (t *Tracker) follow(offset, records int64) error {
+	if offset < 0 {
+		return errNoOffset
 	}
-	return t
+	if offset < t.end {
+		cut := &CutError{t.topic, t.partition, offset, t.end}
+		t.lost.CompareAndSwap(nil, cut)
+		return cut
+	}
+	t.end, t.last = offset+records, offset+records-1
+	return nil
 }
 
 // errNoOffset says that a record was written, but not where: of a batch that was sent again, a broker may have forgotten it.
@@ -423,46 +359,19 @@ type Out struct {
 	Value     []byte
 	Headers   []topology.Header
 	Timestamp int64 // Unix milliseconds
-	Lasts     bool  // the value is on Go's heap and does not change any more, even after a failure: it is not copied
 }
 
-// Produce hands a record to the client. Flush tells of its failure.
+// Produce takes a record, whose bytes are copied. Flush tells of its failure.
 func (s *Session) Produce(o Out) {
-	r := free.Get().(*outgoing)
-	key, value := r.copy(o.Key, o.Value, o.Lasts)
-	r.Topic, r.Key, r.Value, r.Timestamp = o.Topic, key, value, time.UnixMilli(o.Timestamp)
-	if len(o.Headers) > 0 {
-		r.Headers = make([]kgo.RecordHeader, len(o.Headers))
-		for i, h := range o.Headers {
-			r.Headers[i] = kgo.RecordHeader(h)
-		}
-	}
-	promise := s.plain
-	if o.To != nil {
-		r.Topic, r.Partition, promise = o.To.topic, o.To.partition, o.To.promise
-	}
 	s.sent++
-	s.cl.Produce(context.Background(), &r.Record, promise)
+	s.out.add(&o)
 }
 
-// copy copies a key and, unless it lasts, a value. It keeps what is null.
-func (r *outgoing) copy(key, value []byte, lasts bool) (k, v []byte) {
-	r.buf = append(r.buf[:0], key...)
-	if value != nil && !lasts {
-		r.buf = append(r.buf, value...)
-		value = r.buf[len(key):]
-	}
-	if key != nil {
-		key = r.buf[:len(key):len(key)]
-	}
-	return key, value
-}
-
-func (s *Session) acked(err error) {
-	if err == nil && s.ending.Load() {
+// wrote is told of each batch that was written.
+func (s *Session) wrote() {
+	if s.ending.Load() {
 		s.ending.Store(false)
 	}
-	s.note(err)
 }
 
 func (s *Session) note(err error) {
@@ -478,7 +387,7 @@ func (s *Session) Sent() int { return s.sent }
 func (s *Session) Flush(ctx context.Context) error {
 	ctx, cancel := s.living(ctx)
 	defer cancel()
-	err := s.cl.Flush(ctx)
+	err := s.out.flush(ctx)
 	if p := s.failed.Load(); p != nil {
 		return fmt.Errorf("produce: %w", *p)
 	}
@@ -493,17 +402,4 @@ func (s *Session) living(ctx context.Context) (context.Context, context.CancelFu
 	ctx, cancel := context.WithCancel(ctx)
 	stop := context.AfterFunc(s.life, cancel)
 	return ctx, func() { stop(); cancel() }
-}
-
-// partitioner sends records of the direct topics where they say, and others by the default rule: murmur2 of the key.
-type partitioner struct {
-	direct map[string]bool
-	byKey  kgo.Partitioner
-}
-
-func (p *partitioner) ForTopic(topic string) kgo.TopicPartitioner {
-	if p.direct[topic] {
-		return kgo.ManualPartitioner().ForTopic(topic)
-	}
-	return p.byKey.ForTopic(topic)
 }

@@ -9,8 +9,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/kmsg"
-	"github.com/twmb/franz-go/pkg/kversion"
 )
 
 // A coordinator of Kafka 4 that ends a transaction while one of its partitions has no leader takes that partition for
@@ -21,9 +19,8 @@ import (
 
 // ending is how a transactional id's last transaction ended, and under which producer that is said again.
 type ending struct {
-	commit   bool
-	producer int64
-	epoch    int16
+	commit bool
+	from   sender
 }
 
 const (
@@ -62,7 +59,7 @@ func (c *Cluster) settle(ctx context.Context, cfg SessionConfig) error {
 		default:
 			return nil
 		}
-		err = c.say(ctx, cfg, ending{commit: state == "CompleteCommit", producer: -1})
+		err = c.say(ctx, cfg, ending{commit: state == "CompleteCommit"})
 		if !errors.Is(err, kerr.ConcurrentTransactions) {
 			return err
 		}
@@ -95,27 +92,27 @@ func (c *Cluster) unstable(ctx context.Context, group string) bool {
 // say ends, as the last one ended, a transaction that covers all partitions and has no record. A rival is fenced first. What is cut
 // off is done by the next call for the id.
 func (c *Cluster) say(ctx context.Context, cfg SessionConfig, end ending) error {
-	versions := kversion.Stable()
-	versions.SetMaxKeyVersion(int16(kmsg.AddOffsetsToTxn), 3) // KIP-890 knows no partition without a record
-	versions.SetMaxKeyVersion(int16(kmsg.EndTxn), 4)
-	cl, err := kgo.NewClient(c.cfg.opts(kgo.MaxVersions(versions))...)
+	cl, err := kgo.NewClient(c.cfg.opts(kgo.MaxVersions(versionsOf(false)))...)
 	if err != nil {
 		return err
 	}
 	defer cl.Close()
 	id := cfg.TransactionalID
-	if end.producer < 0 {
-		if end.producer, end.epoch, err = fence(ctx, cl, cfg); err != nil {
-			return fmt.Errorf("producer id of %q: %w", id, lacking(err, Write, "transactional-id", id))
+	if !end.from.transactional {
+		if end.from, err = initProducer(ctx, cl, cfg); err != nil {
+			return err
 		}
 		c.unsettled.Store(id, end)
 	}
-	err = c.addTopics(ctx, cl, cfg, end)
+	partitions, err := c.partitionsOf(ctx, cfg.Writes)
 	if err == nil {
-		err = addGroup(ctx, cl, id, cfg.Group, end.producer, end.epoch)
+		err = addPartitions(ctx, cl, id, end.from, partitions)
 	}
 	if err == nil {
-		err = endAgain(ctx, cl, id, end)
+		err = addGroup(ctx, cl, id, cfg.Group, end.from)
+	}
+	if err == nil {
+		_, err = endTransaction(ctx, cl, id, end.from, end.commit)
 	}
 	if err == nil || !IsAway(err) && ctx.Err() == nil {
 		c.unsettled.Delete(id)
@@ -129,60 +126,19 @@ func (c *Cluster) say(ctx context.Context, cfg SessionConfig, end ending) error 
 	return nil
 }
 
-func fence(ctx context.Context, cl *kgo.Client, cfg SessionConfig) (producer int64, epoch int16, err error) {
-	req := kmsg.NewPtrInitProducerIDRequest()
-	req.TransactionalID, req.TransactionTimeoutMillis = &cfg.TransactionalID, int32(cfg.TransactionTimeout.Milliseconds())
-	req.ProducerID, req.ProducerEpoch = -1, -1
-	resp, err := req.RequestWith(ctx, cl)
-	if err == nil {
-		err = kerr.ErrorForCode(resp.ErrorCode)
-	}
+// partitionsOf lists every partition of those topics that there are.
+func (c *Cluster) partitionsOf(ctx context.Context, topics []string) (map[string][]int32, error) {
+	listed, err := c.adm.ListTopics(ctx, topics...)
 	if err != nil {
-		return 0, 0, err
+		return nil, err
 	}
-	return resp.ProducerID, resp.ProducerEpoch, nil
-}
-
-// addTopics adds every partition of the topics that there are.
-func (c *Cluster) addTopics(ctx context.Context, cl *kgo.Client, cfg SessionConfig, end ending) error {
-	topics, err := c.adm.ListTopics(ctx, cfg.Writes...)
-	if err != nil {
-		return err
-	}
-	req := kmsg.NewPtrAddPartitionsToTxnRequest()
-	req.TransactionalID, req.ProducerID, req.ProducerEpoch = cfg.TransactionalID, end.producer, end.epoch
-	for _, d := range topics.Sorted() {
-		t := kmsg.NewAddPartitionsToTxnRequestTopic()
-		t.Topic, t.Partitions = d.Topic, d.Partitions.Numbers()
-		if d.Err == nil && len(t.Partitions) > 0 {
-			req.Topics = append(req.Topics, t)
+	partitions := map[string][]int32{}
+	for _, d := range listed.Sorted() {
+		if d.Err == nil && len(d.Partitions) > 0 {
+			partitions[d.Topic] = d.Partitions.Numbers()
 		}
 	}
-	if len(req.Topics) == 0 {
-		return nil
-	}
-	resp, err := req.RequestWith(ctx, cl)
-	if err != nil {
-		return err
-	}
-	for _, t := range resp.Topics {
-		for _, p := range t.Partitions {
-			if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
-				return fmt.Errorf("topic %s partition %d: %w", t.Topic, p.Partition, lacking(err, Write, "topic", t.Topic))
-			}
-		}
-	}
-	return nil
-}
-
-func endAgain(ctx context.Context, cl *kgo.Client, id string, end ending) error {
-	req := kmsg.NewPtrEndTxnRequest()
-	req.TransactionalID, req.ProducerID, req.ProducerEpoch, req.Commit = id, end.producer, end.epoch, end.commit
-	resp, err := req.RequestWith(ctx, cl)
-	if err == nil {
-		err = kerr.ErrorForCode(resp.ErrorCode)
-	}
-	return err
+	return partitions, nil
 }
 
 func wait(ctx context.Context, d time.Duration) error {

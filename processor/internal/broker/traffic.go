@@ -72,12 +72,11 @@ func (t *Traffic) Collect(ch chan<- prometheus.Metric) {
 
 // Of the client's hooks, those that count.
 var (
-	_ kgo.HookBrokerConnect       = (*Traffic)(nil)
-	_ kgo.HookBrokerDisconnect    = (*Traffic)(nil)
-	_ kgo.HookBrokerE2E           = (*Traffic)(nil)
-	_ kgo.HookBrokerThrottle      = (*Traffic)(nil)
-	_ kgo.HookProduceBatchWritten = (*Traffic)(nil)
-	_ kgo.HookFetchBatchRead      = (*Traffic)(nil)
+	_ kgo.HookBrokerConnect    = (*Traffic)(nil)
+	_ kgo.HookBrokerDisconnect = (*Traffic)(nil)
+	_ kgo.HookBrokerE2E        = (*Traffic)(nil)
+	_ kgo.HookBrokerThrottle   = (*Traffic)(nil)
+	_ kgo.HookFetchBatchRead   = (*Traffic)(nil)
 )
 
 // OnBrokerConnect implements kgo.HookBrokerConnect. Each broker's counters begin at 0 with its first connection.
@@ -116,11 +115,11 @@ func (t *Traffic) OnBrokerThrottle(meta kgo.BrokerMetadata, wait time.Duration, 
 	t.throttled.WithLabelValues(brokerName(meta)).Observe(wait.Seconds())
 }
 
-// OnProduceBatchWritten implements kgo.HookProduceBatchWritten.
-func (t *Traffic) OnProduceBatchWritten(_ kgo.BrokerMetadata, topic string, _ int32, m kgo.ProduceBatchMetrics) {
+// produced counts a batch that was acknowledged, by its bytes as they were sent.
+func (t *Traffic) produced(topic string, records, bytes int) {
 	c := t.of(topic)
-	c.producedRecords.Add(float64(m.NumRecords))
-	c.producedBytes.Add(float64(m.CompressedBytes))
+	c.producedRecords.Add(float64(records))
+	c.producedBytes.Add(float64(bytes))
 }
 
 // OnFetchBatchRead implements kgo.HookFetchBatchRead.

@@ -32,9 +32,6 @@ type TransactorConfig struct {
 // where brokers may have lost a part of it. Offsets that are read from here on are those of an owner.
 func (c *Cluster) NewTransactor(ctx context.Context, t TransactorConfig) (*Transactor, error) {
 	sc := SessionConfig{TransactionalID: t.ID, TransactionTimeout: t.Timeout, Group: t.Group, Writes: t.Topics, Doubt: true}
-	for _, name := range t.Topics {
-		sc.Direct = append(sc.Direct, Topic{Name: name})
-	}
 	s, err := c.NewSession(ctx, sc)
 	if err != nil {
 		return nil, err

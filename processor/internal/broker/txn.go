@@ -12,17 +12,13 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// Begin opens a transaction; without transactions it does nothing. One that was begun and sent nothing is still open: the
-// broker knows nothing of it, and it is used.
+// Begin opens a transaction; without transactions it does nothing.
 func (s *Session) Begin() error {
+	if p := s.failed.Load(); p != nil {
+		return *p
+	}
 	s.sent = 0
-	if s.cfg.TransactionalID == "" || s.begun {
-		return nil
-	}
-	if err := s.cl.BeginTransaction(); err != nil {
-		return err
-	}
-	s.begun = true
+	s.out.begin()
 	return nil
 }
 
@@ -32,17 +28,14 @@ func (s *Session) AddOffsets(ctx context.Context, m Membership, offsets []Offset
 	if err := m.check(); err != nil {
 		return err
 	}
-	id, epoch, err := s.cl.ProducerID(ctx)
-	if err != nil {
-		return err
-	}
-	if !s.v2 {
-		if err := addGroup(ctx, s.cl, s.cfg.TransactionalID, m.Group, id, epoch); err != nil {
+	from := s.out.from
+	if !s.out.v2 {
+		if err := addGroup(ctx, s.cl, s.cfg.TransactionalID, m.Group, from); err != nil {
 			return err
 		}
 	}
 	req := kmsg.NewPtrTxnOffsetCommitRequest()
-	req.TransactionalID, req.ProducerID, req.ProducerEpoch = s.cfg.TransactionalID, id, epoch
+	req.TransactionalID, req.ProducerID, req.ProducerEpoch = s.cfg.TransactionalID, from.id, from.epoch
 	req.Group, req.MemberID, req.Generation = m.Group, m.MemberID, m.Generation
 	if m.InstanceID != "" {
 		req.InstanceID = &m.InstanceID
@@ -75,20 +68,6 @@ func (s *Session) AddOffsets(ctx context.Context, m Membership, offsets []Offset
 	return nil
 }
 
-// addGroup makes a group's offsets part of a transaction, as transaction.version 1 needs it before they are sent.
-func addGroup(ctx context.Context, cl *kgo.Client, transactionalID, group string, producer int64, epoch int16) error {
-	req := kmsg.NewPtrAddOffsetsToTxnRequest()
-	req.TransactionalID, req.ProducerID, req.ProducerEpoch, req.Group = transactionalID, producer, epoch, group
-	resp, err := req.RequestWith(ctx, cl)
-	if err == nil {
-		err = kerr.ErrorForCode(resp.ErrorCode)
-	}
-	if err != nil {
-		return fmt.Errorf("add group %s to the transaction: %w", group, lacking(err, Read, "group", group))
-	}
-	return nil
-}
-
 // ErrNothingSent says that a transaction without a record was to be committed: the client would send nothing, its
 // offsets included.
 var ErrNothingSent = errors.New("a transaction without records cannot commit")
@@ -104,13 +83,18 @@ func (s *Session) Commit(ctx context.Context) error {
 	ctx, cancel := s.living(ctx)
 	defer cancel()
 	s.ending.Store(true)
-	if err := s.cl.EndTransaction(ctx, kgo.TryCommit); err != nil {
+	from := s.out.from
+	err := concurrent(ctx, func() (err error) {
+		from, err = endTransaction(ctx, s.cl, s.cfg.TransactionalID, s.out.from, true)
+		return err
+	})
+	if err != nil {
 		if p := s.failed.Load(); p != nil {
 			err = *p
 		}
 		return fmt.Errorf("end the transaction: %w", err)
 	}
-	s.begun = false
+	s.out.ended(from)
 	return nil
 }
 

@@ -29,7 +29,7 @@ func (t *Task) Prepare(added func()) {
 			if e.phase == phaseSet {
 				value = tb.value(e, pending)
 			}
-			t.effects = append(t.effects, Effect{Kind: Changelog, Index: state, Key: tb.keyBytes(e), Value: value, Timestamp: t.now, Lasts: e.isLong(pending)})
+			t.effects = append(t.effects, Effect{Kind: Changelog, Index: state, Key: tb.keyBytes(e), Value: value, Timestamp: t.now})
 			added()
 		}
 	}

@@ -80,9 +80,6 @@ func (s *slab) value(e *entry, which int) []byte {
 	return r.bytes[:r.n:r.n]
 }
 
-// isLong reports whether a value lies on Go's heap.
-func (e *entry) isLong(which int) bool { return e.values[which].n == elsewhere }
-
 // set copies v, and returns by how many bytes the entry grew.
 func (s *slab) set(e *entry, which int, v []byte) int {
 	r := &e.values[which]

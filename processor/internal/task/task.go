@@ -73,7 +73,6 @@ type Effect struct {
 	Value     []byte // nil: a tombstone
 	Headers   []topology.Header
 	Timestamp int64 // Unix milliseconds
-	Lasts     bool  // the value stays as it is for as long as it is kept: where the transaction is dropped, so is the task
 }
 
 // Task is one partition of all inputs.

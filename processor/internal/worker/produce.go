@@ -36,7 +36,7 @@ func (w *Worker) produceOf(o *owned) {
 			out.Topic = w.cfg.Topology.Outputs[e.Index]
 			w.sent.outputs[e.Index]++
 		case task.Changelog:
-			out.To, out.Lasts = o.tracks[e.Index], e.Lasts
+			out.To = o.tracks[e.Index]
 			o.debt++
 			w.sent.changelog++
 		case task.DeadLetterKind:

@@ -1,0 +1,294 @@
+package broker
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"slices"
+	"sync/atomic"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// producer writes a session's records, by way of its client's connections. What is added gathers in a batch of each partition; a
+// round sends a batch of each, packed, in one request to each broker, while the next ones gather. There is one round at a
+// time, so that a partition's batches arrive in order, and what is on its way is bounded. A transaction's records are seen by
+// nobody before its end, so nothing is sent for the sake of time: a round begins when there is enough, or with a flush.
+//
+// The client's own producer takes a record of 160 bytes, several locks and a callback for each one; see PERFORMANCE.md.
+//
+// Its methods are for one goroutine; a round is another.
+type producer struct {
+	cluster *Cluster
+	cl      *kgo.Client
+	life    context.Context
+	cfg     SessionConfig
+	v2      bool // transaction.version >= 2
+	pack    kgo.Compressor
+	wrote   func()      // a batch; called by the round
+	failed  func(error) // nothing is taken any more; called by either goroutine
+	broken  atomic.Bool // it failed
+
+	from   sender
+	stale  bool                   // layout is; the round's
+	layout atomic.Pointer[layout] // of the topics
+
+	topics    map[string]*outTopic
+	last      *outTopic // that was asked for
+	placement *Placement
+	waiting   []*outPartition // that have a batch to send
+	bytes     int             // of these batches
+
+	round   chan struct{} // closed when the round is over; nil: there is none
+	flying  []*recordBatch
+	scratch bytes.Buffer // the round's
+
+	free      []*recordBatch
+	freeBytes int // their room
+}
+
+// outTopic is a topic that is written to.
+type outTopic struct {
+	name       string
+	limit      int // bytes of a batch
+	count      int32
+	turn       int32 // of records without a key
+	partitions []*outPartition
+}
+
+// outPartition is one of its partitions.
+type outPartition struct {
+	topic    *outTopic
+	number   int32
+	sequence int32 // of the next batch; the round's
+	enlisted bool  // a part of the transaction, where the broker must be told; the round's
+	open     *recordBatch
+	full     []*recordBatch // before it
+	waits    bool           // in producer.waiting
+}
+
+// What gathers, in bytes before it is packed.
+const (
+	roundBytes  = 512 << 10 // begins a round
+	gatherBytes = 1 << 20   // waits for the end of the one before
+	freeMost    = 2 << 20   // room of batches that wait for their next use
+)
+
+// defaultBatchBytes bounds a batch where nobody says more: what a broker takes by default.
+const defaultBatchBytes = 1000000
+
+// begin is called before the first record of a transaction.
+func (p *producer) begin() {
+	l := p.layout.Load()
+	if l != nil && l.old() {
+		if err := p.look(p.life); err != nil {
+			_ = p.lasting(err) // what was known is gone by
+		}
+		l = p.layout.Load()
+	}
+	for name, t := range p.topics {
+		if l != nil {
+			t.count = int32(len(l.topics[name].leaders))
+		}
+		t.turn++
+	}
+}
+
+// add takes a record, whose bytes are copied. It waits while too much is on its way.
+func (p *producer) add(o *Out) {
+	if p.broken.Load() {
+		return
+	}
+	part, err := p.partition(o)
+	if err != nil {
+		p.fail(err)
+		return
+	}
+	if part.open == nil {
+		p.open(part)
+	}
+	before := len(part.open.buf)
+	if !part.open.add(o, part.topic.limit) {
+		if part.open.records > 0 {
+			part.full = append(part.full, part.open)
+			p.open(part)
+		}
+		if before = len(part.open.buf); !part.open.add(o, part.topic.limit) {
+			p.fail(fmt.Errorf("topic %s partition %d: key of %d and value of %d bytes: %w", part.topic.name, part.number, len(o.Key), len(o.Value), kerr.MessageTooLarge))
+			return
+		}
+	}
+	if o.To != nil && o.To.follows {
+		part.open.tracker = o.To
+	}
+	if p.bytes += len(part.open.buf) - before; p.bytes >= roundBytes {
+		p.more()
+	}
+}
+
+func (p *producer) fail(err error) {
+	p.broken.Store(true)
+	p.failed(err)
+}
+
+// open begins a batch of a partition.
+func (p *producer) open(part *outPartition) {
+	b := &recordBatch{}
+	if n := len(p.free) - 1; n >= 0 {
+		b, p.free[n] = p.free[n], nil
+		p.free = p.free[:n]
+		p.freeBytes -= cap(b.buf)
+	}
+	b.reset()
+	b.to, part.open = part, b
+	p.bytes += len(b.buf)
+	if !part.waits {
+		part.waits = true
+		p.waiting = append(p.waiting, part)
+	}
+}
+
+// partition is where a record goes.
+func (p *producer) partition(o *Out) (*outPartition, error) {
+	if o.To != nil {
+		if o.To.part == nil {
+			o.To.part = p.topic(o.To.topic).at(o.To.partition)
+		}
+		return o.To.part, nil
+	}
+	t := p.last
+	if t == nil || t.name != o.Topic {
+		t = p.topic(o.Topic)
+		p.last = t
+	}
+	if t.count == 0 {
+		if err := p.know(t); err != nil {
+			return nil, err
+		}
+	}
+	if o.Key == nil {
+		return t.at(t.turn % t.count), nil
+	}
+	return t.at(p.placement.Of(o.Key, t.count)), nil
+}
+
+func (p *producer) topic(name string) *outTopic {
+	t, ok := p.topics[name]
+	if !ok {
+		t = &outTopic{name: name, limit: defaultBatchBytes}
+		if p.cfg.BatchBytes != nil {
+			t.limit = int(p.cfg.BatchBytes(name))
+		}
+		p.topics[name] = t
+	}
+	return t
+}
+
+func (t *outTopic) at(partition int32) *outPartition {
+	for int32(len(t.partitions)) <= partition {
+		t.partitions = append(t.partitions, nil)
+	}
+	if t.partitions[partition] == nil {
+		t.partitions[partition] = &outPartition{topic: t, number: partition}
+	}
+	return t.partitions[partition]
+}
+
+// more begins a round, unless there is one and what gathered meanwhile is not yet too much.
+func (p *producer) more() {
+	if p.round != nil {
+		select {
+		case <-p.round:
+		default:
+			if p.bytes < gatherBytes {
+				return
+			}
+			<-p.round
+		}
+		p.landed()
+	}
+	p.launch()
+}
+
+// launch begins a round.
+func (p *producer) launch() {
+	still := p.waiting[:0]
+	for _, part := range p.waiting {
+		var b *recordBatch
+		if len(part.full) > 0 {
+			b = part.full[0]
+			part.full = slices.Delete(part.full, 0, 1)
+		} else {
+			b, part.open = part.open, nil
+		}
+		p.bytes -= len(b.buf)
+		p.flying = append(p.flying, b)
+		if part.waits = part.open != nil; part.waits {
+			still = append(still, part)
+		}
+	}
+	clear(p.waiting[len(still):])
+	p.waiting = still
+	round := make(chan struct{})
+	p.round = round
+	go func() {
+		defer close(round)
+		p.send(p.flying)
+	}()
+}
+
+// landed takes the batches of a round that is over.
+func (p *producer) landed() {
+	p.round = nil
+	for i, b := range p.flying {
+		p.flying[i] = nil
+		if p.freeBytes+cap(b.buf) <= freeMost {
+			p.freeBytes += cap(b.buf)
+			p.free = append(p.free, b)
+		}
+	}
+	p.flying = p.flying[:0]
+}
+
+// flush waits until all that was added was written, or something failed.
+func (p *producer) flush(ctx context.Context) error {
+	for {
+		if p.round != nil {
+			select {
+			case <-p.round:
+				p.landed()
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		if len(p.waiting) == 0 || p.broken.Load() {
+			return nil
+		}
+		p.launch()
+	}
+}
+
+// ended is called when a transaction has ended, and says who is sender from now on.
+func (p *producer) ended(from sender) {
+	anew := from != p.from
+	p.from = from
+	for _, t := range p.topics {
+		for _, part := range t.partitions {
+			if part == nil {
+				continue
+			}
+			part.enlisted = false
+			if anew {
+				part.sequence = 0
+			}
+		}
+	}
+}
+
+// close waits for the round's end, once life has ended.
+func (p *producer) close() {
+	if p.round != nil {
+		<-p.round
+	}
+}

@@ -1,0 +1,345 @@
+package broker
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// layout is where the partitions of topics are. It does not change.
+type layout struct {
+	topics map[string]topicLayout
+	since  time.Time
+}
+
+type topicLayout struct {
+	id      [16]byte // zero: the brokers tell none
+	leaders []int32  // by partition; -1: none
+	err     error
+}
+
+const (
+	layoutAge    = 5 * time.Minute  // after which added partitions are looked for
+	sendTimeout  = 10 * time.Second // of a broker that waits for its followers
+	pauseFirst   = 5 * time.Millisecond
+	pauseLongest = time.Second
+	unknownTries = 8 // of a topic or partition that a broker does not know, which may be new
+)
+
+func (l *layout) old() bool { return time.Since(l.since) > layoutAge }
+
+// leader is a partition's, -1 where none is known.
+func (l *layout) leader(part *outPartition) int32 {
+	if ls := l.topics[part.topic.name].leaders; int(part.number) < len(ls) {
+		return ls[part.number]
+	}
+	return -1
+}
+
+// fault is why a partition is not known, if it is not.
+func (l *layout) fault(topic string, partition int32) error {
+	at := l.topics[topic]
+	if int(partition) < len(at.leaders) {
+		return nil
+	}
+	return cmp.Or(at.err, error(kerr.UnknownTopicOrPartition))
+}
+
+// errAnew says that what was written to a topic is gone with it.
+var errAnew = errors.New("the topic was deleted and created anew")
+
+// look asks where the partitions are of all topics that are written to. A topic that became another one meanwhile is an error.
+func (p *producer) look(ctx context.Context, more ...string) error {
+	req := kmsg.NewPtrMetadataRequest()
+	names := map[string]bool{}
+	for _, name := range append(more, p.cfg.Writes...) {
+		names[name] = true
+	}
+	before := p.layout.Load()
+	if before != nil {
+		for name := range before.topics {
+			names[name] = true
+		}
+	}
+	for name := range names {
+		t := kmsg.NewMetadataRequestTopic()
+		t.Topic = kmsg.StringPtr(name)
+		req.Topics = append(req.Topics, t)
+	}
+	resp, err := req.RequestWith(ctx, p.cl)
+	if err != nil {
+		return err
+	}
+	l := &layout{topics: map[string]topicLayout{}, since: time.Now()}
+	for _, t := range resp.Topics {
+		if t.Topic == nil {
+			continue
+		}
+		at := topicLayout{id: t.TopicID, err: kerr.ErrorForCode(t.ErrorCode), leaders: make([]int32, len(t.Partitions))}
+		for i := range at.leaders {
+			at.leaders[i] = -1
+		}
+		for _, part := range t.Partitions {
+			if int(part.Partition) < len(at.leaders) {
+				at.leaders[part.Partition] = part.Leader
+			}
+		}
+		if before != nil {
+			if was := before.topics[*t.Topic].id; was != at.id && was != [16]byte{} && at.id != [16]byte{} {
+				return fmt.Errorf("topic %s: %w", *t.Topic, errAnew)
+			}
+		}
+		l.topics[*t.Topic] = at
+	}
+	p.layout.Store(l)
+	return nil
+}
+
+// know finds out how many partitions a topic has.
+func (p *producer) know(t *outTopic) error {
+	for tries, pause := 1, pauseFirst; ; tries, pause = tries+1, min(2*pause, pauseLongest) {
+		if l := p.layout.Load(); l != nil && len(l.topics[t.name].leaders) > 0 {
+			t.count = int32(len(l.topics[t.name].leaders))
+			return nil
+		}
+		err := p.look(p.life, t.name)
+		if err == nil {
+			if err = p.layout.Load().fault(t.name, 0); err == nil {
+				continue
+			}
+		}
+		err = fmt.Errorf("topic %s: %w", t.name, lacking(err, Write, "topic", t.name))
+		if lasts := p.lasting(err); lasts != nil {
+			return lasts
+		}
+		if IsUnknownTopic(err) && tries >= unknownTries {
+			return err
+		}
+		if wait(p.life, pause) != nil {
+			return errCut
+		}
+	}
+}
+
+// send writes a round's batches. It tries again, for as long as the producer lives, what may go right another time: a broker
+// that has a batch already knows it by its sequence.
+func (p *producer) send(batches []*recordBatch) {
+	for _, b := range batches {
+		b.seal(p.pack, &p.scratch, p.from, b.to.sequence)
+		b.to.sequence = (b.to.sequence + b.records) & math.MaxInt32
+	}
+	for pause := pauseFirst; ; pause = min(2*pause, pauseLongest) {
+		again, err := p.try(batches)
+		switch {
+		case err != nil:
+			p.fail(err)
+			return
+		case len(again) == 0:
+			return
+		case wait(p.life, pause) != nil:
+			p.fail(errCut)
+			return
+		}
+		batches = again
+	}
+}
+
+// try returns what is to be sent again.
+func (p *producer) try(batches []*recordBatch) (again []*recordBatch, err error) {
+	if p.stale {
+		if err := p.look(p.life); err != nil {
+			return batches, p.lasting(err)
+		}
+		p.stale = false
+	}
+	if p.from.transactional && !p.v2 {
+		if err := p.enlist(batches); err != nil {
+			return batches, p.lasting(err)
+		}
+	}
+	l := p.layout.Load()
+	byLeader := map[int32]*shipment{}
+	for _, b := range batches {
+		leader := l.leader(b.to)
+		if leader < 0 {
+			again = append(again, b)
+			p.stale = true
+			if err := p.unknown(b, l.fault(b.to.topic.name, b.to.number)); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		if byLeader[leader] == nil {
+			byLeader[leader] = &shipment{}
+		}
+		byLeader[leader].batches = append(byLeader[leader].batches, b)
+	}
+	var all sync.WaitGroup
+	for leader, s := range byLeader {
+		s.request(p, l)
+		all.Go(func() {
+			resp, err := p.cl.Broker(int(leader)).Request(p.life, s.req)
+			if s.err = err; err == nil {
+				s.resp = resp.(*kmsg.ProduceResponse)
+			}
+		})
+	}
+	all.Wait()
+	for _, s := range byLeader {
+		left, err := p.arrived(s)
+		if err != nil {
+			return nil, err
+		}
+		again = append(again, left...)
+	}
+	return again, nil
+}
+
+// unknown counts how often a partition was not to be found, err saying so.
+func (p *producer) unknown(b *recordBatch, err error) error {
+	if !IsUnknownTopic(err) {
+		return nil
+	}
+	if b.unknown++; b.unknown < unknownTries {
+		return nil
+	}
+	return fmt.Errorf("topic %s partition %d: %w", b.to.topic.name, b.to.number, err)
+}
+
+// lasting returns an error that will not go away.
+func (p *producer) lasting(err error) error {
+	var said *kerr.Error
+	switch {
+	case p.life.Err() != nil:
+		return errCut
+	case errors.As(err, &said) && !mayPass(said), errors.Is(err, errAnew):
+		return err
+	}
+	if log := p.cluster.cfg.Logger; log != nil {
+		log.Debug("records are sent again", "error", err)
+	}
+	return nil
+}
+
+// mayPass reports whether what a broker said may be another thing when it is asked again.
+func mayPass(err *kerr.Error) bool {
+	return err == kerr.ConcurrentTransactions || err.Retriable && err != kerr.CorruptMessage
+}
+
+// shipment is what one broker gets, and what it says.
+type shipment struct {
+	batches []*recordBatch
+	req     *kmsg.ProduceRequest
+	resp    *kmsg.ProduceResponse
+	err     error
+}
+
+func (s *shipment) request(p *producer, l *layout) {
+	s.req = kmsg.NewPtrProduceRequest()
+	s.req.Acks, s.req.TimeoutMillis = -1, int32(sendTimeout.Milliseconds())
+	if p.from.transactional {
+		s.req.TransactionID = &p.cfg.TransactionalID
+	}
+	topics := map[string]int{}
+	for _, b := range s.batches {
+		name := b.to.topic.name
+		i, ok := topics[name]
+		if !ok {
+			i = len(s.req.Topics)
+			topics[name] = i
+			t := kmsg.NewProduceRequestTopic()
+			t.Topic, t.TopicID = name, l.topics[name].id
+			s.req.Topics = append(s.req.Topics, t)
+		}
+		part := kmsg.NewProduceRequestTopicPartition()
+		part.Partition, part.Records = b.to.number, b.buf
+		s.req.Topics[i].Partitions = append(s.req.Topics[i].Partitions, part)
+	}
+}
+
+// arrived looks at an answer, and returns what is to be sent again.
+func (p *producer) arrived(s *shipment) (again []*recordBatch, err error) {
+	if s.err != nil {
+		p.stale = true
+		return s.batches, p.lasting(s.err)
+	}
+	type key struct {
+		topic     string
+		partition int32
+	}
+	names := map[[16]byte]string{} // newer answers tell the id only
+	for _, t := range s.req.Topics {
+		names[t.TopicID] = t.Topic
+	}
+	answers := map[key]*kmsg.ProduceResponseTopicPartition{}
+	for ti := range s.resp.Topics {
+		t := &s.resp.Topics[ti]
+		name := t.Topic
+		if name == "" {
+			name = names[t.TopicID]
+		}
+		for pi := range t.Partitions {
+			answers[key{name, t.Partitions[pi].Partition}] = &t.Partitions[pi]
+		}
+	}
+	for _, b := range s.batches {
+		a, ok := answers[key{b.to.topic.name, b.to.number}]
+		if !ok {
+			again = append(again, b)
+			continue
+		}
+		fault := kerr.ErrorForCode(a.ErrorCode)
+		if fault == nil || errors.Is(fault, kerr.DuplicateSequenceNumber) {
+			p.written(b, a.BaseOffset)
+			continue
+		}
+		if a.ErrorMessage != nil {
+			fault = fmt.Errorf("%w (%s)", fault, *a.ErrorMessage)
+		}
+		fault = fmt.Errorf("topic %s partition %d: %w", b.to.topic.name, b.to.number, lacking(fault, Write, "topic", b.to.topic.name))
+		if err := cmp.Or(p.lasting(fault), p.unknown(b, fault)); err != nil {
+			return nil, err
+		}
+		p.stale = p.stale || !errors.Is(fault, kerr.ConcurrentTransactions)
+		again = append(again, b)
+	}
+	return again, nil
+}
+
+// written is told where a batch was written.
+func (p *producer) written(b *recordBatch, offset int64) {
+	if traffic := p.cluster.cfg.Traffic; traffic != nil {
+		traffic.produced(b.to.topic.name, int(b.records), len(b.buf))
+	}
+	p.wrote()
+	if b.tracker == nil {
+		return
+	}
+	if err := b.tracker.follow(offset, int64(b.records)); err != nil {
+		p.fail(err)
+	}
+}
+
+// enlist makes the batches' partitions a part of the transaction, as transaction.version 1 needs it before they are written to.
+func (p *producer) enlist(batches []*recordBatch) error {
+	list := map[string][]int32{}
+	for _, b := range batches {
+		if !b.to.enlisted {
+			list[b.to.topic.name] = append(list[b.to.topic.name], b.to.number)
+		}
+	}
+	if err := addPartitions(p.life, p.cl, p.cfg.TransactionalID, p.from, list); err != nil {
+		return err
+	}
+	for _, b := range batches {
+		b.to.enlisted = true
+	}
+	return nil
+}
