@@ -133,7 +133,7 @@ func (p *producer) know(t *outTopic) error {
 func (p *producer) send(batches []*recordBatch) {
 	for _, b := range batches {
 		b.seal(p.pack, &p.scratch, p.from, b.to.sequence)
-		b.to.sequence = (b.to.sequence + b.records) & math.MaxInt32
+		b.to.sequence = nextSequence(b.to.sequence, b.records)
 	}
 	for pause := pauseFirst; ; pause = min(2*pause, pauseLongest) {
 		again, err := p.try(batches)
@@ -151,10 +151,17 @@ func (p *producer) send(batches []*recordBatch) {
 	}
 }
 
+// nextSequence is that of the batch after one of so many records.
+func nextSequence(sequence, records int32) int32 { return (sequence + records) & math.MaxInt32 }
+
 // try returns what is to be sent again.
 func (p *producer) try(batches []*recordBatch) (again []*recordBatch, err error) {
 	if p.stale {
-		if err := p.look(p.life); err != nil {
+		var topics []string
+		for _, b := range batches {
+			topics = append(topics, b.to.topic.name)
+		}
+		if err := p.look(p.life, topics...); err != nil {
 			return batches, p.lasting(err)
 		}
 		p.stale = false
