@@ -18,7 +18,6 @@ type recordBatch struct {
 	tracker *Tracker // that follows the partition; nil: nobody does
 	buf     []byte   // room for the header, and the records; once sealed, the batch
 	records int32
-	raw     int // bytes of the records before they were packed
 
 	first, last int64 // timestamps: of the first record, and the largest
 	unknown     int   // how often the broker did not know the partition
@@ -90,12 +89,11 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // seal packs the records, where that makes them fewer bytes, and writes the header. nil packs nothing; scratch is overwritten.
 func (b *recordBatch) seal(pack kgo.Compressor, scratch *bytes.Buffer, from sender, sequence int32) {
-	b.raw = len(b.buf) - batchHeader
 	var attributes uint16
 	if pack != nil {
 		scratch.Reset()
 		packed, codec := pack.Compress(scratch, b.buf[batchHeader:])
-		if codec >= 0 && len(packed) < b.raw {
+		if codec >= 0 && len(packed) < len(b.buf)-batchHeader {
 			b.buf = append(b.buf[:batchHeader], packed...)
 			attributes = uint16(codec)
 		}

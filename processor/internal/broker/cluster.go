@@ -34,14 +34,15 @@ type Cluster struct {
 
 // Connect makes a client and asks for the cluster's id.
 func Connect(ctx context.Context, cfg Config) (*Cluster, error) {
+	pack, err := cfg.compressor()
+	if err != nil {
+		return nil, err
+	}
 	cl, err := kgo.NewClient(cfg.opts()...)
 	if err != nil {
 		return nil, err
 	}
-	c := &Cluster{cfg: cfg, cl: cl, adm: kadm.NewClient(cl), unpack: newUnpacker(cl.OptValue(kgo.WithDecompressor).(kgo.Decompressor), unpackMost)}
-	if c.pack, err = cfg.compressor(); err != nil {
-		return nil, err
-	}
+	c := &Cluster{cfg: cfg, cl: cl, adm: kadm.NewClient(cl), unpack: newUnpacker(cl.OptValue(kgo.WithDecompressor).(kgo.Decompressor), unpackMost), pack: pack}
 	c.life, c.end = context.WithCancel(context.Background())
 	if err := cl.Ping(ctx); err != nil {
 		c.Close()

@@ -4,6 +4,10 @@
 //	Cluster  questions and changes: topics, offsets, committed offsets, creation, one raw fetch
 //	Member   membership in the consumer group, and nothing else
 //	Session  one worker's client: reads partitions at given offsets and produces, in transactions or idempotently
+//
+// A Session reads by the client's consumer. It writes by a producer of its own, which makes the batches and asks for the
+// transactions by the client's connections: a Session that met an error is thrown away, so that it needs none of what a
+// general producer does to go on after one.
 package broker
 
 import (

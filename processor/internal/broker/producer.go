@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -23,12 +25,14 @@ type producer struct {
 	cluster *Cluster
 	cl      *kgo.Client
 	life    context.Context
+	end     context.CancelFunc
 	cfg     SessionConfig
 	v2      bool // transaction.version >= 2
 	pack    kgo.Compressor
-	wrote   func()      // a batch; called by the round
-	failed  func(error) // nothing is taken any more; called by either goroutine
-	broken  atomic.Bool // it failed
+	wrote   func()                // a batch; called by the round
+	failed  func(error)           // nothing is taken any more; called by either goroutine
+	broken  atomic.Bool           // it failed
+	trouble atomic.Pointer[error] // of the last try, which may pass
 
 	from   sender
 	stale  bool                   // layout is; the round's
@@ -53,7 +57,7 @@ type outTopic struct {
 	name       string
 	limit      int // bytes of a batch
 	count      int32
-	turn       int32 // of records without a key
+	keyless    *outPartition // where records without a key go, batch by batch
 	partitions []*outPartition
 }
 
@@ -75,24 +79,36 @@ const (
 	freeMost    = 2 << 20   // room of batches that wait for their next use
 )
 
-// defaultBatchBytes bounds a batch where nobody says more: what a broker takes by default.
-const defaultBatchBytes = 1000000
+// defaultBatchBytes bounds a batch where nobody says more: what a broker takes by default, about.
+const defaultBatchBytes = 1 << 20
 
 // begin is called before the first record of a transaction.
-func (p *producer) begin() {
+func (p *producer) begin() error {
 	l := p.layout.Load()
-	if l != nil && l.old() {
-		if err := p.look(p.life); err != nil {
-			_ = p.lasting(err) // what was known is gone by
+	if l == nil {
+		return nil
+	}
+	if l.old() {
+		ctx, cancel := p.patience()
+		defer cancel()
+		if err := p.lasting(p.look(ctx)); err != nil {
+			return err
 		}
 		l = p.layout.Load()
 	}
 	for name, t := range p.topics {
-		if l != nil {
-			t.count = int32(len(l.topics[name].leaders))
-		}
-		t.turn++
+		t.count = int32(len(l.topics[name].leaders))
 	}
+	return nil
+}
+
+// patience bounds what the session's goroutine waits for: it has other duties.
+func (p *producer) patience() (context.Context, context.CancelFunc) {
+	most := settleTimeout
+	if p.cfg.TransactionalID != "" {
+		most = min(most, max(p.cfg.TransactionTimeout, time.Second))
+	}
+	return context.WithTimeout(p.life, most)
 }
 
 // add takes a record, whose bytes are copied. It waits while too much is on its way.
@@ -163,12 +179,17 @@ func (p *producer) partition(o *Out) (*outPartition, error) {
 		p.last = t
 	}
 	if t.count == 0 {
-		if err := p.know(t); err != nil {
+		ctx, cancel := p.patience()
+		defer cancel()
+		if err := p.know(ctx, t); err != nil {
 			return nil, err
 		}
 	}
 	if o.Key == nil {
-		return t.at(t.turn % t.count), nil
+		if t.keyless == nil || t.keyless.open == nil {
+			t.keyless = t.at(rand.Int32N(t.count))
+		}
+		return t.keyless, nil
 	}
 	return t.at(p.placement.Of(o.Key, t.count)), nil
 }
@@ -201,14 +222,28 @@ func (p *producer) more() {
 		select {
 		case <-p.round:
 		default:
-			if p.bytes < gatherBytes {
+			if p.bytes < gatherBytes || !p.await() {
 				return
 			}
-			<-p.round
 		}
 		p.landed()
 	}
-	p.launch()
+	if !p.broken.Load() {
+		p.launch()
+	}
+}
+
+// await waits for the round's end, but not for long: a partition without a leader may keep it.
+func (p *producer) await() bool {
+	ctx, cancel := p.patience()
+	defer cancel()
+	select {
+	case <-p.round:
+		return true
+	case <-ctx.Done():
+		p.fail(p.overdue())
+		return false
+	}
 }
 
 // launch begins a round.
@@ -259,7 +294,7 @@ func (p *producer) flush(ctx context.Context) error {
 			case <-p.round:
 				p.landed()
 			case <-ctx.Done():
-				return ctx.Err()
+				return p.overdue()
 			}
 		}
 		if len(p.waiting) == 0 || p.broken.Load() {
@@ -286,8 +321,9 @@ func (p *producer) ended(from sender) {
 	}
 }
 
-// close waits for the round's end, once life has ended.
+// close ends what is on its way.
 func (p *producer) close() {
+	p.end()
 	if p.round != nil {
 		<-p.round
 	}

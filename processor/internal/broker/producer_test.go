@@ -8,6 +8,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -195,11 +196,12 @@ func TestRecordsArriveAsTheyWereGiven(t *testing.T) {
 func TestRecordsWithoutAKeySpread(t *testing.T) {
 	b := newBrokers(t)
 	s := b.session(b.connect(Config{}), SessionConfig{TransactionalID: "id"})
-	for range 8 {
+	for range 40 {
 		require.NoError(t, transaction(b.ctx, s, []Out{{Topic: outTopicName, Value: []byte("a")}, {Topic: outTopicName, Value: []byte("b")}}))
 	}
-	for _, got := range b.committed(16) {
-		require.Len(t, got, 4)
+	for _, got := range b.committed(80) {
+		require.NotEmpty(t, got)
+		require.Zero(t, len(got)%2)
 	}
 }
 
@@ -249,7 +251,7 @@ func (c *cutConn) Read(p []byte) (int, error) {
 // Leaders move, brokers refuse for a while, and connections end about a produce: each transaction that committed is there
 // once, whole and in order, and none that did not.
 func TestProducesAreRepeatedUntilTheyAreThereOnce(t *testing.T) {
-	for name, opts := range map[string][]kfake.Opt{"transaction.version 2": nil, "transaction.version 1": {kfake.MaxVersions(kversion.V2_8_0())}} {
+	for name, opts := range older {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := newBrokers(t, opts...)
@@ -324,13 +326,14 @@ func TestARefusalIsTold(t *testing.T) {
 		code int16
 		says string
 	}{
-		"fenced":         {kerr.InvalidProducerEpoch.Code, "INVALID_PRODUCER_EPOCH"},
-		"out of order":   {kerr.OutOfOrderSequenceNumber.Code, "OUT_OF_ORDER_SEQUENCE_NUMBER"},
-		"no right":       {kerr.TopicAuthorizationFailed.Code, `the right Write on topic "out" is missing`},
-		"corrupt":        {kerr.CorruptMessage.Code, "CORRUPT_MESSAGE"},
-		"too large":      {kerr.MessageTooLarge.Code, "MESSAGE_TOO_LARGE"},
-		"never known":    {kerr.UnknownTopicOrPartition.Code, "UNKNOWN_TOPIC_OR_PARTITION"},
-		"an invalid one": {kerr.InvalidRecord.Code, "INVALID_RECORD"},
+		"fenced":             {kerr.InvalidProducerEpoch.Code, "INVALID_PRODUCER_EPOCH"},
+		"out of order":       {kerr.OutOfOrderSequenceNumber.Code, "OUT_OF_ORDER_SEQUENCE_NUMBER"},
+		"no right":           {kerr.TopicAuthorizationFailed.Code, `the right Write on topic "out" is missing`},
+		"corrupt":            {kerr.CorruptMessage.Code, "CORRUPT_MESSAGE"},
+		"too large":          {kerr.MessageTooLarge.Code, "MESSAGE_TOO_LARGE"},
+		"never known":        {kerr.UnknownTopicOrPartition.Code, "UNKNOWN_TOPIC_OR_PARTITION"},
+		"an invalid one":     {kerr.InvalidRecord.Code, "INVALID_RECORD"},
+		"no right to its id": {kerr.TransactionalIDAuthorizationFailed.Code, `the right Write on transactional-id "id" is missing`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -357,18 +360,30 @@ func TestARecordLargerThanABatchIsNotSent(t *testing.T) {
 
 // A topic that is not there is waited for, but not for ever; a partition likewise.
 func TestATopicThatIsNotThere(t *testing.T) {
-	b := newBrokers(t)
-	c := b.connect(Config{})
-	for _, o := range []Out{{Topic: "other"}, {Topic: "other", Key: []byte("k")}} {
-		s := b.session(c, SessionConfig{TransactionalID: "id"})
-		require.ErrorIs(t, transaction(b.ctx, s, []Out{o}), kerr.UnknownTopicOrPartition)
+	for name, opts := range older {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBrokers(t, opts...)
+			c := b.connect(Config{})
+			to := func(s *Session, topic string, partition int32) Out { return Out{To: s.To(topic, partition)} }
+			for _, out := range []func(s *Session) Out{
+				func(*Session) Out { return Out{Topic: "other"} },
+				func(*Session) Out { return Out{Topic: "other", Key: []byte("k")} },
+				func(s *Session) Out { return to(s, "other", 0) },
+				func(s *Session) Out { return to(s, outTopicName, 4) },
+			} {
+				s := b.session(c, SessionConfig{TransactionalID: "id"})
+				require.ErrorIs(t, transaction(b.ctx, s, []Out{out(s)}), kerr.UnknownTopicOrPartition)
+			}
+			s := b.session(c, SessionConfig{TransactionalID: "id"})
+			time.AfterFunc(300*time.Millisecond, func() { b.create("late", 2) })
+			require.NoError(t, transaction(b.ctx, s, []Out{{Topic: "late", Key: []byte("k")}}))
+		})
 	}
-	s := b.session(c, SessionConfig{TransactionalID: "id"})
-	require.ErrorIs(t, transaction(b.ctx, s, []Out{{To: s.To(outTopicName, 4)}}), kerr.UnknownTopicOrPartition)
-	s = b.session(c, SessionConfig{TransactionalID: "id"})
-	time.AfterFunc(300*time.Millisecond, func() { b.create("late", 2) })
-	require.NoError(t, transaction(b.ctx, s, []Out{{Topic: "late", Key: []byte("k")}}))
 }
+
+// older are embedded brokers of both protocols of transactions.
+var older = map[string][]kfake.Opt{"transaction.version 2": nil, "transaction.version 1": {kfake.MaxVersions(kversion.V2_8_0())}}
 
 func (b *brokers) create(topic string, partitions int32) {
 	b.t.Helper()
@@ -390,17 +405,49 @@ func (b *brokers) admin() *kadm.Client {
 
 // What was written to a topic is gone with it: a transaction that goes on in another one of the same name does not commit.
 func TestATopicCreatedAnewEndsTheSession(t *testing.T) {
+	for name, opts := range older {
+		for _, seen := range []bool{false, true} {
+			t.Run(fmt.Sprint(name, ", seen missing: ", seen), func(t *testing.T) {
+				t.Parallel()
+				b := newBrokers(t, opts...)
+				b.create("short", 1)
+				s := b.session(b.connect(Config{}), SessionConfig{TransactionalID: "id"})
+				require.NoError(t, s.Begin())
+				s.Produce(Out{Topic: "short", Key: []byte("k")})
+				require.NoError(t, s.Flush(b.ctx))
+				_, err := b.admin().DeleteTopic(b.ctx, "short")
+				require.NoError(t, err)
+				if seen {
+					require.NoError(t, s.out.look(b.ctx))
+				}
+				b.create("short", 1)
+				require.ErrorIs(t, s.out.look(b.ctx), errAnew)
+				s.out.stale = true
+				s.Produce(Out{Topic: "short", Key: []byte("k")})
+				require.ErrorContains(t, s.Flush(b.ctx), "deleted and created anew")
+			})
+		}
+	}
+}
+
+// That a topic is another one is told at a transaction's beginning, too.
+func TestATopicCreatedAnewBetweenTransactions(t *testing.T) {
 	b := newBrokers(t)
 	b.create("short", 1)
 	s := b.session(b.connect(Config{}), SessionConfig{TransactionalID: "id"})
-	require.NoError(t, s.Begin())
-	s.Produce(Out{Topic: "short", Key: []byte("k")})
-	require.NoError(t, s.Flush(b.ctx))
+	require.NoError(t, transaction(b.ctx, s, []Out{{Topic: "short", Key: []byte("k")}}))
 	_, err := b.admin().DeleteTopic(b.ctx, "short")
 	require.NoError(t, err)
-	b.create("short", 1)
-	s.Produce(Out{Topic: "short", Key: []byte("k")})
-	require.ErrorContains(t, s.Flush(b.ctx), "deleted and created anew")
+	b.create("short", 3)
+	s.age()
+	require.ErrorIs(t, s.Begin(), errAnew)
+}
+
+// age makes what is known of the topics old.
+func (s *Session) age() {
+	old := *s.out.layout.Load()
+	old.since = old.since.Add(-layoutAge)
+	s.out.layout.Store(&old)
 }
 
 // Partitions that were added to a topic are used, some time later, from a transaction's beginning on.
@@ -415,9 +462,7 @@ func TestAddedPartitionsAreUsed(t *testing.T) {
 	require.NoError(t, transaction(b.ctx, s, records))
 	_, err := b.admin().UpdatePartitions(b.ctx, 3, "growing")
 	require.NoError(t, err)
-	old := *s.out.layout.Load()
-	old.since = old.since.Add(-layoutAge)
-	s.out.layout.Store(&old)
+	s.age()
 	require.NoError(t, transaction(b.ctx, s, records))
 	ends, err := b.admin().ListEndOffsets(b.ctx, "growing")
 	require.NoError(t, err)
@@ -459,6 +504,131 @@ func TestWhatIsOnItsWayIsBounded(t *testing.T) {
 	require.ErrorIs(t, s.Flush(b.ctx), errCut)
 }
 
+// answering answers produces: each partition by what fn says, 0 for yes, while it says so.
+func (b *brokers) answering(fn func(topic string, partition int32) (code int16, offset int64, ok bool)) {
+	b.ControlKey(int16(kmsg.Produce), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		b.KeepControl()
+		req := r.(*kmsg.ProduceRequest)
+		resp := req.ResponseKind().(*kmsg.ProduceResponse)
+		for _, rt := range req.Topics {
+			st := kmsg.NewProduceResponseTopic()
+			st.Topic, st.TopicID = rt.Topic, rt.TopicID
+			for _, p := range rt.Partitions {
+				sp := kmsg.NewProduceResponseTopicPartition()
+				var ok bool
+				sp.Partition = p.Partition
+				if sp.ErrorCode, sp.BaseOffset, ok = fn(rt.Topic, p.Partition); !ok {
+					return nil, nil, false
+				}
+				st.Partitions = append(st.Partitions, sp)
+			}
+			resp.Topics = append(resp.Topics, st)
+		}
+		return resp, nil, true
+	})
+}
+
+// A partition that cannot be written to holds the session up for a while only, with the others that it stands between; what
+// kept it is said.
+func TestAPartitionThatCannotBeWrittenTo(t *testing.T) {
+	b := newBrokers(t)
+	b.answering(func(string, int32) (int16, int64, bool) { return kerr.NotEnoughReplicas.Code, -1, true })
+	c := b.connect(Config{})
+	s, err := c.NewSession(b.ctx, SessionConfig{TransactionalID: "id", TransactionTimeout: time.Second, Writes: []string{outTopicName}})
+	require.NoError(t, err)
+	defer s.Close()
+	require.NoError(t, s.Begin())
+	began := time.Now()
+	for i := range 100000 {
+		s.Produce(Out{Topic: outTopicName, Key: fmt.Append(nil, i), Value: make([]byte, 100)})
+	}
+	require.Less(t, time.Since(began), 5*time.Second)
+	require.ErrorIs(t, s.Flush(b.ctx), kerr.NotEnoughReplicas)
+
+	s, err = c.NewSession(b.ctx, SessionConfig{TransactionalID: "id", TransactionTimeout: time.Second, Writes: []string{outTopicName}})
+	require.NoError(t, err)
+	defer s.Close()
+	require.NoError(t, s.Begin())
+	s.Produce(Out{Topic: outTopicName, Key: []byte("k")})
+	ctx, cancel := context.WithTimeout(b.ctx, 100*time.Millisecond)
+	defer cancel()
+	err = s.Flush(ctx)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.ErrorContains(t, err, "NOT_ENOUGH_REPLICAS")
+}
+
+// A right that only the topics' description tells is named.
+func TestARightThatTheLayoutLacksIsNamed(t *testing.T) {
+	b := newBrokers(t)
+	c := b.connect(Config{})
+	b.ControlKey(int16(kmsg.Metadata), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		b.KeepControl()
+		req := r.(*kmsg.MetadataRequest)
+		if len(req.Topics) == 0 {
+			return nil, nil, false
+		}
+		resp := req.ResponseKind().(*kmsg.MetadataResponse)
+		for _, rt := range req.Topics {
+			mt := kmsg.NewMetadataResponseTopic()
+			mt.Topic, mt.ErrorCode = rt.Topic, kerr.TopicAuthorizationFailed.Code
+			resp.Topics = append(resp.Topics, mt)
+		}
+		return resp, nil, true
+	})
+	for _, direct := range []bool{false, true} {
+		s := b.session(c, SessionConfig{TransactionalID: "id"})
+		o := Out{Topic: outTopicName, Key: []byte("k")}
+		if direct {
+			o.To = s.To(outTopicName, 0)
+		}
+		err := transaction(b.ctx, s, []Out{o})
+		require.True(t, IsAuthorization(err))
+		require.ErrorContains(t, err, `the right Write on topic "out" is missing`)
+	}
+}
+
+// Nothing is sent any more once something was refused: without transactions a later batch would be there without the earlier one.
+func TestNothingIsSentAfterARefusal(t *testing.T) {
+	b := newBrokers(t)
+	var asked atomic.Int32
+	b.answering(func(string, int32) (int16, int64, bool) {
+		if asked.Add(1) == 1 {
+			time.Sleep(100 * time.Millisecond)
+		}
+		return kerr.UnknownServerError.Code, -1, true
+	})
+	s := b.session(b.connect(Config{}), SessionConfig{})
+	to := s.To(outTopicName, 0)
+	require.NoError(t, s.Begin())
+	for range 100000 {
+		s.Produce(Out{To: to, Key: []byte("k"), Value: make([]byte, 100)})
+	}
+	require.ErrorIs(t, s.Flush(b.ctx), kerr.UnknownServerError)
+	require.Equal(t, int32(1), asked.Load())
+}
+
+// A session that is dropped leaves nothing at the brokers that they keep for it.
+func TestFetchSessionsAreClosed(t *testing.T) {
+	b := newBrokers(t, kfake.NumBrokers(1))
+	var closed atomic.Int32
+	b.ControlKey(int16(kmsg.Fetch), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		b.KeepControl()
+		if r.(*kmsg.FetchRequest).SessionEpoch < 0 {
+			closed.Add(1)
+		}
+		return nil, nil, false
+	})
+	c := b.connect(Config{})
+	s := b.session(c, SessionConfig{TransactionalID: "id", Inputs: []Topic{{Name: outTopicName}}})
+	s.Add(0, 0, 0, Epoch(0))
+	s.Start()
+	require.NoError(t, transaction(b.ctx, s, []Out{{To: s.To(outTopicName, 0), Key: []byte("k")}}))
+	_, err := s.Poll(b.ctx, func(*topology.Record, bool) error { return nil })
+	require.NoError(t, err)
+	s.Close()
+	require.NotZero(t, closed.Load())
+}
+
 // Rooms of batches are used again, but do not pile up.
 func TestFreeBatchesAreBounded(t *testing.T) {
 	b := newBrokers(t)
@@ -498,6 +668,28 @@ func TestABatchBelowAKnownEndIsTold(t *testing.T) {
 	require.Equal(t, &CutError{outTopicName, 0, 0, 10}, s.Lost())
 }
 
+// R6: it is told too where another partition of the same round is refused, as it is by a broker that lost what it knew of the producer.
+func TestABatchBelowAKnownEndIsToldBesideARefusal(t *testing.T) {
+	for i := range 10 {
+		b := newBrokers(t, kfake.NumBrokers(1+i%2))
+		b.answering(func(_ string, partition int32) (int16, int64, bool) {
+			if partition == 0 {
+				return 0, 5, true
+			}
+			return kerr.OutOfOrderSequenceNumber.Code, -1, true
+		})
+		s := b.session(b.connect(Config{}), SessionConfig{TransactionalID: "id"})
+		var records []Out
+		for p := range int32(4) {
+			records = append(records, Out{To: s.Track(outTopicName, p, 10, 9), Key: []byte("k")})
+		}
+		slices.Reverse(records)
+		require.Error(t, transaction(b.ctx, s, records))
+		s.Close()
+		require.Equal(t, &CutError{outTopicName, 0, 5, 10}, s.Lost())
+	}
+}
+
 func BenchmarkProduce(b *testing.B) {
 	key, value := []byte("session-0012345"), []byte(`{"sessionId":"session-0012345","currentBalance":1234.50,"depositCurrentBalance":false}`)
 	batch := &recordBatch{}
@@ -514,4 +706,3 @@ func BenchmarkProduce(b *testing.B) {
 		}
 	}
 }
-

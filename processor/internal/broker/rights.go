@@ -60,6 +60,14 @@ func lacking(err error, right Right, resource, name string) error {
 	return err
 }
 
+// lackingWithin is lacking of a call within a transaction: it may be the transaction's id that there is no right to.
+func lackingWithin(transactionalID string, err error, right Right, resource, name string) error {
+	if errors.Is(err, kerr.TransactionalIDAuthorizationFailed) {
+		return lacking(err, Write, "transactional-id", transactionalID)
+	}
+	return lacking(err, right, resource, name)
+}
+
 // Missing returns the rights on the topic that this client lacks, as errors. Brokers that do not tell are believed to
 // grant all.
 func (t Topic) Missing(needs ...Right) error {

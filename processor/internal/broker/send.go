@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 	"sync"
 	"time"
 
@@ -92,7 +93,10 @@ func (p *producer) look(ctx context.Context, more ...string) error {
 			}
 		}
 		if before != nil {
-			if was := before.topics[*t.Topic].id; was != at.id && was != [16]byte{} && at.id != [16]byte{} {
+			switch was := before.topics[*t.Topic].id; {
+			case at.id == [16]byte{}:
+				at.id = was // it may come back as another one
+			case was != at.id && was != [16]byte{}:
 				return fmt.Errorf("topic %s: %w", *t.Topic, errAnew)
 			}
 		}
@@ -103,27 +107,27 @@ func (p *producer) look(ctx context.Context, more ...string) error {
 }
 
 // know finds out how many partitions a topic has.
-func (p *producer) know(t *outTopic) error {
+func (p *producer) know(ctx context.Context, t *outTopic) error {
 	for tries, pause := 1, pauseFirst; ; tries, pause = tries+1, min(2*pause, pauseLongest) {
 		if l := p.layout.Load(); l != nil && len(l.topics[t.name].leaders) > 0 {
 			t.count = int32(len(l.topics[t.name].leaders))
 			return nil
 		}
-		err := p.look(p.life, t.name)
+		err := p.look(ctx, t.name)
 		if err == nil {
 			if err = p.layout.Load().fault(t.name, 0); err == nil {
 				continue
 			}
 		}
-		err = fmt.Errorf("topic %s: %w", t.name, lacking(err, Write, "topic", t.name))
+		err = fmt.Errorf("topic %s: %w", t.name, p.lacks(err, t.name))
 		if lasts := p.lasting(err); lasts != nil {
 			return lasts
 		}
 		if IsUnknownTopic(err) && tries >= unknownTries {
 			return err
 		}
-		if wait(p.life, pause) != nil {
-			return errCut
+		if wait(ctx, pause) != nil {
+			return p.overdue()
 		}
 	}
 }
@@ -135,17 +139,20 @@ func (p *producer) send(batches []*recordBatch) {
 		b.seal(p.pack, &p.scratch, p.from, b.to.sequence)
 		b.to.sequence = nextSequence(b.to.sequence, b.records)
 	}
-	for pause := pauseFirst; ; pause = min(2*pause, pauseLongest) {
+	for pause := pauseFirst; ; {
 		again, err := p.try(batches)
-		switch {
-		case err != nil:
+		if err != nil {
 			p.fail(err)
+		}
+		if len(again) == 0 || p.broken.Load() {
 			return
-		case len(again) == 0:
-			return
-		case wait(p.life, pause) != nil:
+		}
+		if wait(p.life, pause) != nil {
 			p.fail(errCut)
 			return
+		}
+		if pause = min(2*pause, pauseLongest); len(again) < len(batches) {
+			pause = pauseFirst
 		}
 		batches = again
 	}
@@ -154,7 +161,7 @@ func (p *producer) send(batches []*recordBatch) {
 // nextSequence is that of the batch after one of so many records.
 func nextSequence(sequence, records int32) int32 { return (sequence + records) & math.MaxInt32 }
 
-// try returns what is to be sent again.
+// try returns what is to be sent again, and the first error that lasts. All that was written is looked at (R6).
 func (p *producer) try(batches []*recordBatch) (again []*recordBatch, err error) {
 	if p.stale {
 		var topics []string
@@ -168,7 +175,8 @@ func (p *producer) try(batches []*recordBatch) (again []*recordBatch, err error)
 	}
 	if p.from.transactional && !p.v2 {
 		if err := p.enlist(batches); err != nil {
-			return batches, p.lasting(err)
+			p.stale = IsUnknownTopic(err)
+			return batches, cmp.Or(p.lasting(err), p.unknown(err, batches...))
 		}
 	}
 	l := p.layout.Load()
@@ -176,10 +184,10 @@ func (p *producer) try(batches []*recordBatch) (again []*recordBatch, err error)
 	for _, b := range batches {
 		leader := l.leader(b.to)
 		if leader < 0 {
-			again = append(again, b)
 			p.stale = true
-			if err := p.unknown(b, l.fault(b.to.topic.name, b.to.number)); err != nil {
-				return nil, err
+			again = append(again, b)
+			if fault := l.fault(b.to.topic.name, b.to.number); fault != nil {
+				err = cmp.Or(err, p.refused(b, fault))
 			}
 			continue
 		}
@@ -200,39 +208,67 @@ func (p *producer) try(batches []*recordBatch) (again []*recordBatch, err error)
 	}
 	all.Wait()
 	for _, s := range byLeader {
-		left, err := p.arrived(s)
-		if err != nil {
-			return nil, err
-		}
+		left, fault := p.arrived(s)
+		err = cmp.Or(err, fault)
 		again = append(again, left...)
 	}
-	return again, nil
+	return again, err
 }
 
-// unknown counts how often a partition was not to be found, err saying so.
-func (p *producer) unknown(b *recordBatch, err error) error {
-	if !IsUnknownTopic(err) {
-		return nil
-	}
-	if b.unknown++; b.unknown < unknownTries {
-		return nil
-	}
-	return fmt.Errorf("topic %s partition %d: %w", b.to.topic.name, b.to.number, err)
+// refused returns why a batch will not be written, if it will not.
+func (p *producer) refused(b *recordBatch, fault error) error {
+	fault = fmt.Errorf("topic %s partition %d: %w", b.to.topic.name, b.to.number, p.lacks(fault, b.to.topic.name))
+	return cmp.Or(p.lasting(fault), p.unknown(fault, b))
 }
 
-// lasting returns an error that will not go away.
+// lacks turns a refusal into the right that is missing.
+func (p *producer) lacks(err error, topic string) error {
+	return lackingWithin(p.cfg.TransactionalID, err, Write, "topic", topic)
+}
+
+// unknown counts how often a partition was not to be found, if fault says that, and returns it in the end.
+func (p *producer) unknown(fault error, batches ...*recordBatch) error {
+	if !IsUnknownTopic(fault) {
+		return nil
+	}
+	most := 0
+	for _, b := range batches {
+		b.unknown++
+		most = max(most, b.unknown)
+	}
+	if most < unknownTries {
+		return nil
+	}
+	return fault
+}
+
+// lasting returns err if it will not go away.
 func (p *producer) lasting(err error) error {
 	var said *kerr.Error
 	switch {
+	case err == nil:
+		return nil
 	case p.life.Err() != nil:
 		return errCut
 	case errors.As(err, &said) && !mayPass(said), errors.Is(err, errAnew):
 		return err
 	}
+	p.trouble.Store(&err)
 	if log := p.cluster.cfg.Logger; log != nil {
 		log.Debug("records are sent again", "error", err)
 	}
 	return nil
+}
+
+// overdue is an error for what took too long: what kept it.
+func (p *producer) overdue() error {
+	if p.life.Err() != nil {
+		return errCut
+	}
+	if trouble := p.trouble.Load(); trouble != nil {
+		return fmt.Errorf("%w: %w", context.DeadlineExceeded, *trouble)
+	}
+	return context.DeadlineExceeded
 }
 
 // mayPass reports whether what a broker said may be another thing when it is asked again.
@@ -271,7 +307,7 @@ func (s *shipment) request(p *producer, l *layout) {
 	}
 }
 
-// arrived looks at an answer, and returns what is to be sent again.
+// arrived looks at all of an answer, and returns what is to be sent again, and the first error that lasts.
 func (p *producer) arrived(s *shipment) (again []*recordBatch, err error) {
 	if s.err != nil {
 		p.stale = true
@@ -304,34 +340,30 @@ func (p *producer) arrived(s *shipment) (again []*recordBatch, err error) {
 		}
 		fault := kerr.ErrorForCode(a.ErrorCode)
 		if fault == nil || errors.Is(fault, kerr.DuplicateSequenceNumber) {
-			p.written(b, a.BaseOffset)
+			err = cmp.Or(err, p.written(b, a.BaseOffset))
 			continue
 		}
-		if a.ErrorMessage != nil {
+		p.stale = p.stale || !errors.Is(fault, kerr.ConcurrentTransactions)
+		if a.ErrorMessage != nil && !strings.Contains(fault.Error(), *a.ErrorMessage) {
 			fault = fmt.Errorf("%w (%s)", fault, *a.ErrorMessage)
 		}
-		fault = fmt.Errorf("topic %s partition %d: %w", b.to.topic.name, b.to.number, lacking(fault, Write, "topic", b.to.topic.name))
-		if err := cmp.Or(p.lasting(fault), p.unknown(b, fault)); err != nil {
-			return nil, err
-		}
-		p.stale = p.stale || !errors.Is(fault, kerr.ConcurrentTransactions)
+		err = cmp.Or(err, p.refused(b, fault))
 		again = append(again, b)
 	}
-	return again, nil
+	return again, err
 }
 
 // written is told where a batch was written.
-func (p *producer) written(b *recordBatch, offset int64) {
+func (p *producer) written(b *recordBatch, offset int64) error {
 	if traffic := p.cluster.cfg.Traffic; traffic != nil {
 		traffic.produced(b.to.topic.name, int(b.records), len(b.buf))
 	}
 	p.wrote()
+	p.trouble.Store(nil)
 	if b.tracker == nil {
-		return
+		return nil
 	}
-	if err := b.tracker.follow(offset, int64(b.records)); err != nil {
-		p.fail(err)
-	}
+	return b.tracker.follow(offset, int64(b.records))
 }
 
 // enlist makes the batches' partitions a part of the transaction, as transaction.version 1 needs it before they are written to.

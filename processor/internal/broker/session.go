@@ -90,7 +90,10 @@ func (c *Cluster) NewSession(ctx context.Context, cfg SessionConfig) (*Session, 
 		return nil, err
 	}
 	s.cl = cl
-	s.out = &producer{cluster: c, cl: cl, life: s.life, cfg: cfg, v2: v2, pack: c.pack, wrote: s.wrote, failed: s.note, topics: map[string]*outTopic{}, placement: NewPlacement(), stale: true}
+	s.out = &producer{cluster: c, cl: cl, cfg: cfg, v2: v2, pack: c.pack, wrote: s.wrote, failed: s.note, topics: map[string]*outTopic{}, placement: NewPlacement(), stale: true}
+	s.out.life, s.out.end = context.WithCancel(s.life)
+	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
+	defer cancel()
 	err = concurrent(ctx, func() (err error) {
 		s.out.from, err = initProducer(ctx, cl, cfg)
 		return err
@@ -108,9 +111,9 @@ func (c *Cluster) NewSession(ctx context.Context, cfg SessionConfig) (*Session, 
 
 // Close drops the client without a word to the broker: an open transaction stays open until it is ended by a successor.
 func (s *Session) Close() {
-	s.cut()
 	s.out.close()
 	s.cl.CloseAllowingRebalance()
+	s.cut()
 }
 
 // Cut ends whatever the session is at, Produce too, which waits for room among the records on their way; it is spoiled then. It may be

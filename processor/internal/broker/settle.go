@@ -25,7 +25,7 @@ type ending struct {
 
 const (
 	settleEvery   = 20 * time.Millisecond // the pause between two looks at a transaction that is about to end
-	settleTimeout = 30 * time.Second      // for all of settle
+	settleTimeout = 30 * time.Second      // for all of settle, and for a producer id
 )
 
 // settle says the end of the last transaction of cfg's id again where that may be lacking: cfg.Doubt says so, or it was aborted, or

@@ -1,8 +1,11 @@
 package broker
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -32,6 +35,17 @@ type TransactorConfig struct {
 // where brokers may have lost a part of it. Offsets that are read from here on are those of an owner.
 func (c *Cluster) NewTransactor(ctx context.Context, t TransactorConfig) (*Transactor, error) {
 	sc := SessionConfig{TransactionalID: t.ID, TransactionTimeout: t.Timeout, Group: t.Group, Writes: t.Topics, Doubt: true}
+	limits := map[string]int32{}
+	for _, name := range t.Topics {
+		switch topic, err := c.Topic(ctx, name); {
+		case errors.Is(err, ErrNoTopic): // its records will say so
+		case err != nil:
+			return nil, err
+		case topic.MaxMessageBytes > 0:
+			limits[name] = int32(min(topic.MaxMessageBytes, math.MaxInt32))
+		}
+	}
+	sc.BatchBytes = func(topic string) int32 { return cmp.Or(limits[topic], defaultBatchBytes) }
 	s, err := c.NewSession(ctx, sc)
 	if err != nil {
 		return nil, err

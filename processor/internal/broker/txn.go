@@ -18,12 +18,11 @@ func (s *Session) Begin() error {
 		return *p
 	}
 	s.sent = 0
-	s.out.begin()
-	return nil
+	return s.out.begin()
 }
 
-// AddOffsets puts offsets into the open transaction, fenced by the membership. It is called after Flush: beside a first
-// produce it would stall for seconds. At least one record must have been produced.
+// AddOffsets puts offsets into the open transaction, fenced by the membership. It is called after Flush (R2). At least one record must
+// have been produced.
 func (s *Session) AddOffsets(ctx context.Context, m Membership, offsets []Offset) error {
 	if err := m.check(); err != nil {
 		return err
@@ -61,15 +60,14 @@ func (s *Session) AddOffsets(ctx context.Context, m Membership, offsets []Offset
 	for _, t := range resp.Topics {
 		for _, p := range t.Partitions {
 			if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
-				return fmt.Errorf("add offset of partition %d to the transaction: %w", p.Partition, lacking(err, Read, "group", m.Group))
+				return fmt.Errorf("add offset of partition %d to the transaction: %w", p.Partition, lackingWithin(s.cfg.TransactionalID, err, Read, "group", m.Group))
 			}
 		}
 	}
 	return nil
 }
 
-// ErrNothingSent says that a transaction without a record was to be committed: the client would send nothing, its
-// offsets included.
+// ErrNothingSent says that a transaction without a record was to be committed, of which a broker may know nothing.
 var ErrNothingSent = errors.New("a transaction without records cannot commit")
 
 // Commit ends the transaction. Only nil means that it is committed (R3).

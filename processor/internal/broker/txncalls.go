@@ -69,7 +69,7 @@ func addPartitions(ctx context.Context, cl *kgo.Client, transactionalID string, 
 			if err == nil || errors.Is(err, kerr.OperationNotAttempted) && fault != nil { // because of another one
 				continue
 			}
-			fault = fmt.Errorf("add topic %s partition %d to the transaction: %w", t.Topic, p.Partition, lacking(err, Write, "topic", t.Topic))
+			fault = fmt.Errorf("add topic %s partition %d to the transaction: %w", t.Topic, p.Partition, lackingWithin(transactionalID, err, Write, "topic", t.Topic))
 		}
 	}
 	return fault
@@ -84,7 +84,7 @@ func addGroup(ctx context.Context, cl *kgo.Client, transactionalID, group string
 		err = kerr.ErrorForCode(resp.ErrorCode)
 	}
 	if err != nil {
-		return fmt.Errorf("add group %s to the transaction: %w", group, lacking(err, Read, "group", group))
+		return fmt.Errorf("add group %s to the transaction: %w", group, lackingWithin(transactionalID, err, Read, "group", group))
 	}
 	return nil
 }
