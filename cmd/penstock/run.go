@@ -5,7 +5,9 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"os"
 	"runtime"
+	"runtime/debug"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -136,7 +138,13 @@ func advertised(address string, bound net.Addr, secure bool) string {
 	return net.JoinHostPort(host, port)
 }
 
+// serveGCPercent, unless GOGC says another, lets garbage take 0.7 of what is live: a sixth less memory for CPU time that is within the noise.
+const serveGCPercent = 70
+
 func (p *program) serve(ctx context.Context, f *serviceFlags) error {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(serveGCPercent)
+	}
 	f.conn.Warn = func(err error) { p.logger.Warn(err.Error()) }
 	window, cfg, err := f.configure()
 	if err != nil {
