@@ -258,25 +258,9 @@ func TestProducesAreRepeatedUntilTheyAreThereOnce(t *testing.T) {
 			rng := rand.New(rand.NewPCG(3, uint64(len(opts))))
 			var refuse atomic.Int32
 			faults := []int16{kerr.NotLeaderForPartition.Code, kerr.ConcurrentTransactions.Code, kerr.RequestTimedOut.Code, kerr.NotEnoughReplicas.Code, kerr.UnknownTopicOrPartition.Code}
-			b.ControlKey(int16(kmsg.Produce), func(r kmsg.Request) (kmsg.Response, error, bool) {
-				b.KeepControl()
+			b.answering(func(string, int32) (int16, int64, bool) {
 				n := refuse.Add(-1)
-				if n < 0 {
-					return nil, nil, false
-				}
-				req := r.(*kmsg.ProduceRequest)
-				resp := req.ResponseKind().(*kmsg.ProduceResponse)
-				for _, rt := range req.Topics {
-					st := kmsg.NewProduceResponseTopic()
-					st.Topic, st.TopicID = rt.Topic, rt.TopicID
-					for _, p := range rt.Partitions {
-						sp := kmsg.NewProduceResponseTopicPartition()
-						sp.Partition, sp.ErrorCode = p.Partition, faults[int(n)%len(faults)]
-						st.Partitions = append(st.Partitions, sp)
-					}
-					resp.Topics = append(resp.Topics, st)
-				}
-				return resp, nil, true
+				return faults[max(0, int(n))%len(faults)], -1, n >= 0
 			})
 			network := &cutting{rng: rng}
 			c := b.connect(Config{Dial: network.dial})
