@@ -138,7 +138,8 @@ func advertised(address string, bound net.Addr, secure bool) string {
 	return net.JoinHostPort(host, port)
 }
 
-// serveGCPercent, unless GOGC says another, lets garbage take 0.7 of what is live: a sixth less memory for CPU time that is within the noise.
+// serveGCPercent lets garbage take 0.7 of what is live, unless GOGC says another: a tenth to an eighth less memory, for CPU time within
+// the noise (PERFORMANCE.md).
 const serveGCPercent = 70
 
 func (p *program) serve(ctx context.Context, f *serviceFlags) error {

@@ -288,7 +288,7 @@ func checkDeadLetters(topic, input broker.Topic) error {
 	return nil
 }
 
-// batchBytes is the client's own bound of a batch, in bytes.
+// batchBytes bounds a batch where a topic takes larger ones.
 const batchBytes = 1 << 20
 
 // limits are what the broker takes of each topic (R9).
@@ -306,7 +306,7 @@ func (ts topics) limits() task.Limits {
 	return l
 }
 
-// batchBytes bounds a batch for a topic: what the topic takes, and what a client sends at most.
+// batchBytes bounds a batch for a topic: what the topic takes, and batchBytes at most.
 func (ts topics) batchBytes(name string) int32 {
 	for _, list := range [][]broker.Topic{ts.outputs, ts.changelogs, {ts.deadLetters}} {
 		for _, t := range list {

@@ -11,6 +11,7 @@
 package broker
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"log/slog"
@@ -26,7 +27,7 @@ type Config struct {
 	Seeds    []string // host:port
 	ClientID string
 	Rack     string // empty: unknown
-	// Compression of what is produced; see KnowsCompression. Empty: the client's own choice.
+	// Compression of what is produced; see KnowsCompression. Empty: snappy.
 	Compression string
 	TLS         *tls.Config                                                       // nil: plain text
 	SASL        sasl.Mechanism                                                    // nil: none
@@ -35,7 +36,7 @@ type Config struct {
 	Traffic     *Traffic // counts for all clients; nil: nobody does
 }
 
-// metadataMinAge bounds how often metadata is asked for, which is also how long a moved leader goes unnoticed at least.
+// metadataMinAge bounds how often the client asks for metadata, and so how long a reader may miss a moved leader. The producer asks by itself.
 const metadataMinAge = 250 * time.Millisecond
 
 func (c Config) opts(more ...kgo.Opt) []kgo.Opt {
@@ -73,11 +74,7 @@ var compressions = map[string]kgo.CompressionCodec{"snappy": kgo.SnappyCompressi
 
 // compressor packs what is produced; nil packs nothing.
 func (c Config) compressor() (kgo.Compressor, error) {
-	codec, ok := compressions[c.Compression]
-	if !ok {
-		codec = kgo.SnappyCompression() // the client's own choice
-	}
-	return kgo.DefaultCompressor(codec, kgo.NoCompression())
+	return kgo.DefaultCompressor(compressions[cmp.Or(c.Compression, "snappy")], kgo.NoCompression())
 }
 
 // KnowsCompression reports whether a word names a compression.

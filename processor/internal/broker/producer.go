@@ -18,7 +18,9 @@ import (
 // time, so that a partition's batches arrive in order, and what is on its way is bounded. A transaction's records are seen by
 // nobody before its end, so nothing is sent for the sake of time: a round begins when there is enough, or with a flush.
 //
-// The client's own producer takes a record of 160 bytes, several locks and a callback for each one; see PERFORMANCE.md.
+// Without transactions, readers see the last records of a round that is not full at the commit's flush.
+//
+// The client's own producer needs, for each record, 160 bytes, several locks and a callback; see PERFORMANCE.md.
 //
 // Its methods are for one goroutine; a round is another.
 type producer struct {
@@ -27,12 +29,10 @@ type producer struct {
 	life    context.Context
 	end     context.CancelFunc
 	cfg     SessionConfig
-	v2      bool // transaction.version >= 2
-	pack    kgo.Compressor
-	wrote   func()                // a batch; called by the round
-	failed  func(error)           // nothing is taken any more; called by either goroutine
-	broken  atomic.Bool           // it failed
-	trouble atomic.Pointer[error] // of the last try, which may pass
+	v2      bool                   // transaction.version >= 2
+	failed  *atomic.Pointer[error] // the session's; set: nothing is taken any more
+	ending  *atomic.Bool           // the session's
+	trouble atomic.Pointer[error]  // of the last try, which may pass
 
 	from   sender
 	stale  bool                   // layout is; the round's
@@ -41,7 +41,7 @@ type producer struct {
 	topics    map[string]*outTopic
 	last      *outTopic // that was asked for
 	placement *Placement
-	waiting   []*outPartition // that have a batch to send
+	waiting   []*outPartition // that have an open batch
 	bytes     int             // of these batches
 
 	round   chan struct{} // closed when the round is over; nil: there is none
@@ -69,7 +69,6 @@ type outPartition struct {
 	enlisted bool  // a part of the transaction, where the broker must be told; the round's
 	open     *recordBatch
 	full     []*recordBatch // before it
-	waits    bool           // in producer.waiting
 }
 
 // What gathers, in bytes before it is packed.
@@ -81,6 +80,13 @@ const (
 
 // defaultBatchBytes bounds a batch where nobody says more: what a broker takes by default, about.
 const defaultBatchBytes = 1 << 20
+
+func newProducer(s *Session, v2 bool) *producer {
+	p := &producer{cluster: s.cluster, cl: s.cl, cfg: s.cfg, v2: v2, failed: &s.failed, ending: &s.ending,
+		stale: true, topics: map[string]*outTopic{}, placement: NewPlacement()}
+	p.life, p.end = context.WithCancel(s.life)
+	return p
+}
 
 // begin is called before the first record of a transaction.
 func (p *producer) begin() error {
@@ -113,7 +119,7 @@ func (p *producer) patience() (context.Context, context.CancelFunc) {
 
 // add takes a record, whose bytes are copied. It waits while too much is on its way.
 func (p *producer) add(o *Out) {
-	if p.broken.Load() {
+	if p.failed.Load() != nil {
 		return
 	}
 	part, err := p.partition(o)
@@ -135,7 +141,7 @@ func (p *producer) add(o *Out) {
 			return
 		}
 	}
-	if o.To != nil && o.To.follows {
+	if o.To != nil && o.To.lost != nil {
 		part.open.tracker = o.To
 	}
 	if p.bytes += len(part.open.buf) - before; p.bytes >= roundBytes {
@@ -143,10 +149,7 @@ func (p *producer) add(o *Out) {
 	}
 }
 
-func (p *producer) fail(err error) {
-	p.broken.Store(true)
-	p.failed(err)
-}
+func (p *producer) fail(err error) { p.failed.CompareAndSwap(nil, &err) }
 
 // open begins a batch of a partition.
 func (p *producer) open(part *outPartition) {
@@ -156,13 +159,12 @@ func (p *producer) open(part *outPartition) {
 		p.free = p.free[:n]
 		p.freeBytes -= cap(b.buf)
 	}
+	if part.open == nil {
+		p.waiting = append(p.waiting, part)
+	}
 	b.reset()
 	b.to, part.open = part, b
 	p.bytes += len(b.buf)
-	if !part.waits {
-		part.waits = true
-		p.waiting = append(p.waiting, part)
-	}
 }
 
 // partition is where a record goes.
@@ -228,7 +230,7 @@ func (p *producer) more() {
 		}
 		p.landed()
 	}
-	if !p.broken.Load() {
+	if p.failed.Load() == nil {
 		p.launch()
 	}
 }
@@ -241,7 +243,7 @@ func (p *producer) await() bool {
 	case <-p.round:
 		return true
 	case <-ctx.Done():
-		p.fail(p.overdue())
+		p.fail(p.overdue(ctx.Err()))
 		return false
 	}
 }
@@ -259,7 +261,7 @@ func (p *producer) launch() {
 		}
 		p.bytes -= len(b.buf)
 		p.flying = append(p.flying, b)
-		if part.waits = part.open != nil; part.waits {
+		if part.open != nil {
 			still = append(still, part)
 		}
 	}
@@ -294,10 +296,10 @@ func (p *producer) flush(ctx context.Context) error {
 			case <-p.round:
 				p.landed()
 			case <-ctx.Done():
-				return p.overdue()
+				return p.overdue(ctx.Err())
 			}
 		}
-		if len(p.waiting) == 0 || p.broken.Load() {
+		if len(p.waiting) == 0 || p.failed.Load() != nil {
 			return nil
 		}
 		p.launch()

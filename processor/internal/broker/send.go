@@ -2,7 +2,6 @@ package broker
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -14,129 +13,18 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// layout is where the partitions of topics are. It does not change.
-type layout struct {
-	topics map[string]topicLayout
-	since  time.Time
-}
-
-type topicLayout struct {
-	id      [16]byte // zero: the brokers tell none
-	leaders []int32  // by partition; -1: none
-	err     error
-}
-
 const (
-	layoutAge    = 5 * time.Minute  // after which added partitions are looked for
 	sendTimeout  = 10 * time.Second // of a broker that waits for its followers
 	pauseFirst   = 5 * time.Millisecond
 	pauseLongest = time.Second
 	unknownTries = 8 // of a topic or partition that a broker does not know, which may be new
 )
 
-func (l *layout) old() bool { return time.Since(l.since) > layoutAge }
-
-// leader is a partition's, -1 where none is known.
-func (l *layout) leader(part *outPartition) int32 {
-	if ls := l.topics[part.topic.name].leaders; int(part.number) < len(ls) {
-		return ls[part.number]
-	}
-	return -1
-}
-
-// fault is why a partition is not known, if it is not.
-func (l *layout) fault(topic string, partition int32) error {
-	at := l.topics[topic]
-	if int(partition) < len(at.leaders) {
-		return nil
-	}
-	return cmp.Or(at.err, error(kerr.UnknownTopicOrPartition))
-}
-
-// errAnew says that what was written to a topic is gone with it.
-var errAnew = errors.New("the topic was deleted and created anew")
-
-// look asks where the partitions are of all topics that are written to. A topic that became another one meanwhile is an error.
-func (p *producer) look(ctx context.Context, more ...string) error {
-	req := kmsg.NewPtrMetadataRequest()
-	names := map[string]bool{}
-	for _, name := range append(more, p.cfg.Writes...) {
-		names[name] = true
-	}
-	before := p.layout.Load()
-	if before != nil {
-		for name := range before.topics {
-			names[name] = true
-		}
-	}
-	for name := range names {
-		t := kmsg.NewMetadataRequestTopic()
-		t.Topic = kmsg.StringPtr(name)
-		req.Topics = append(req.Topics, t)
-	}
-	resp, err := req.RequestWith(ctx, p.cl)
-	if err != nil {
-		return err
-	}
-	l := &layout{topics: map[string]topicLayout{}, since: time.Now()}
-	for _, t := range resp.Topics {
-		if t.Topic == nil {
-			continue
-		}
-		at := topicLayout{id: t.TopicID, err: kerr.ErrorForCode(t.ErrorCode), leaders: make([]int32, len(t.Partitions))}
-		for i := range at.leaders {
-			at.leaders[i] = -1
-		}
-		for _, part := range t.Partitions {
-			if int(part.Partition) < len(at.leaders) {
-				at.leaders[part.Partition] = part.Leader
-			}
-		}
-		if before != nil {
-			switch was := before.topics[*t.Topic].id; {
-			case at.id == [16]byte{}:
-				at.id = was // it may come back as another one
-			case was != at.id && was != [16]byte{}:
-				return fmt.Errorf("topic %s: %w", *t.Topic, errAnew)
-			}
-		}
-		l.topics[*t.Topic] = at
-	}
-	p.layout.Store(l)
-	return nil
-}
-
-// know finds out how many partitions a topic has.
-func (p *producer) know(ctx context.Context, t *outTopic) error {
-	for tries, pause := 1, pauseFirst; ; tries, pause = tries+1, min(2*pause, pauseLongest) {
-		if l := p.layout.Load(); l != nil && len(l.topics[t.name].leaders) > 0 {
-			t.count = int32(len(l.topics[t.name].leaders))
-			return nil
-		}
-		err := p.look(ctx, t.name)
-		if err == nil {
-			if err = p.layout.Load().fault(t.name, 0); err == nil {
-				continue
-			}
-		}
-		err = fmt.Errorf("topic %s: %w", t.name, p.lacks(err, t.name))
-		if lasts := p.lasting(err); lasts != nil {
-			return lasts
-		}
-		if IsUnknownTopic(err) && tries >= unknownTries {
-			return err
-		}
-		if wait(ctx, pause) != nil {
-			return p.overdue()
-		}
-	}
-}
-
 // send writes a round's batches. It tries again, for as long as the producer lives, what may go right another time: a broker
 // that has a batch already knows it by its sequence.
 func (p *producer) send(batches []*recordBatch) {
 	for _, b := range batches {
-		b.seal(p.pack, &p.scratch, p.from, b.to.sequence)
+		b.seal(p.cluster.pack, &p.scratch, p.from, b.to.sequence)
 		b.to.sequence = nextSequence(b.to.sequence, b.records)
 	}
 	for pause := pauseFirst; ; {
@@ -144,7 +32,7 @@ func (p *producer) send(batches []*recordBatch) {
 		if err != nil {
 			p.fail(err)
 		}
-		if len(again) == 0 || p.broken.Load() {
+		if len(again) == 0 || p.failed.Load() != nil {
 			return
 		}
 		if wait(p.life, pause) != nil {
@@ -260,15 +148,15 @@ func (p *producer) lasting(err error) error {
 	return nil
 }
 
-// overdue is an error for what took too long: what kept it.
-func (p *producer) overdue() error {
+// overdue is the error of a wait that ended too early: why it did, and what kept it.
+func (p *producer) overdue(ended error) error {
 	if p.life.Err() != nil {
 		return errCut
 	}
 	if trouble := p.trouble.Load(); trouble != nil {
-		return fmt.Errorf("%w: %w", context.DeadlineExceeded, *trouble)
+		return fmt.Errorf("%w: %w", ended, *trouble)
 	}
-	return context.DeadlineExceeded
+	return ended
 }
 
 // mayPass reports whether what a broker said may be another thing when it is asked again.
@@ -358,7 +246,7 @@ func (p *producer) written(b *recordBatch, offset int64) error {
 	if traffic := p.cluster.cfg.Traffic; traffic != nil {
 		traffic.produced(b.to.topic.name, int(b.records), len(b.buf))
 	}
-	p.wrote()
+	p.ending.Store(false)
 	p.trouble.Store(nil)
 	if b.tracker == nil {
 		return nil

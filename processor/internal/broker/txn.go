@@ -12,7 +12,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// Begin opens a transaction; without transactions it does nothing.
+// Begin is called before the first record of a transaction, or, without transactions, after a Flush. Brokers are only asked where the
+// topics' partitions are, once in layoutAge. A failed session says what failed it.
 func (s *Session) Begin() error {
 	if p := s.failed.Load(); p != nil {
 		return *p
@@ -82,7 +83,7 @@ func (s *Session) Commit(ctx context.Context) error {
 	defer cancel()
 	s.ending.Store(true)
 	from := s.out.from
-	err := concurrent(ctx, func() (err error) {
+	err := afterLast(ctx, func() (err error) {
 		from, err = endTransaction(ctx, s.cl, s.cfg.TransactionalID, s.out.from, true)
 		return err
 	})

@@ -89,7 +89,8 @@ func addGroup(ctx context.Context, cl *kgo.Client, transactionalID, group string
 	return nil
 }
 
-// endTransaction commits or aborts. Only without an error is it certain how the transaction ended (R3); then it returns who is the sender of the next one.
+// endTransaction commits or aborts. Only without an error is it certain how the transaction ended (R3). It returns who is the sender of
+// the next one.
 func endTransaction(ctx context.Context, cl *kgo.Client, transactionalID string, from sender, commit bool) (sender, error) {
 	req := kmsg.NewPtrEndTxnRequest()
 	req.TransactionalID, req.ProducerID, req.ProducerEpoch, req.Commit = transactionalID, from.id, from.epoch, commit
@@ -103,8 +104,8 @@ func endTransaction(ctx context.Context, cl *kgo.Client, transactionalID string,
 	return from, err
 }
 
-// concurrent calls again what a broker refuses while the last transaction of the same producer is about to end.
-func concurrent(ctx context.Context, call func() error) error {
+// afterLast calls again while the broker refuses because the producer's last transaction is still ending.
+func afterLast(ctx context.Context, call func() error) error {
 	for pause := settleEvery; ; pause = min(2*pause, time.Second) {
 		err := call()
 		if !errors.Is(err, kerr.ConcurrentTransactions) {

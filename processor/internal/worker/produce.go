@@ -5,7 +5,7 @@ import (
 	"github.com/penstock/penstock/processor/internal/task"
 )
 
-// produce hands the effects of every task to the client.
+// produce hands the effects of every task to the session.
 func (w *Worker) produce() error {
 	for _, o := range w.tasks {
 		w.produceOf(o)
@@ -13,13 +13,13 @@ func (w *Worker) produce() error {
 	return w.step(Produced)
 }
 
-// How many effects, or bytes of them, are handed to the client at a time: while they are in the processor's cache.
+// How many effects, or bytes of them, are handed to the session at a time: while they are in the processor's cache.
 const (
 	produceEvery = 256
 	produceBytes = 128 << 10
 )
 
-// gathered hands a task's effects to the client where there are enough of them.
+// gathered hands a task's effects to the session where there are enough of them.
 func (w *Worker) gathered(o *owned) {
 	if len(o.task.Effects()) >= produceEvery || o.task.EffectBytes() >= produceBytes {
 		w.produceOf(o)

@@ -5,7 +5,7 @@ type Step int
 
 // The steps of a commit, in order, and the other ones.
 const (
-	Prepared     Step = iota // changelog records are handed to the client
+	Prepared     Step = iota // changelog records are handed to the session
 	Flushed                  // all records are acknowledged
 	OffsetsAdded             // the offsets are in the transaction
 	Ended                    // the broker confirmed the commit
@@ -15,7 +15,7 @@ const (
 
 	Polled    Step = iota - 1 // a record is at hand
 	Stepped                   // its effects are in the overlay
-	Produced                  // effects are handed to the client
+	Produced                  // effects are handed to the session
 	Applied                   // the store answers with a batch
 	Acquired                  // a partition was given to the worker
 	ReadBack                  // a part of a changelog was read

@@ -27,7 +27,7 @@ type FloorConfig struct {
 	Transactions             bool
 }
 
-// Limits of the floor, the same as the engine's.
+// Limits of the floor: of transactions and fetches the engine's, of the client's producer those that serve it best.
 const (
 	floorCommit    = 300 * time.Millisecond // under load
 	floorMinCommit = 5 * time.Millisecond   // with nothing more to read
