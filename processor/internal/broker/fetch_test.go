@@ -16,9 +16,7 @@ import (
 // R5: however little a read holds, the committed records are read, all of them and no others.
 func TestReadsOfAnySizeReadWhatIsCommitted(t *testing.T) {
 	const topic = "log"
-	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, topic))
-	require.NoError(t, err)
-	defer cluster.Close()
+	cluster := newBrokers(t, kfake.NumBrokers(1), kfake.SeedTopics(1, topic))
 	rng := rand.New(rand.NewPCG(1, 1))
 	var producers []*kgo.Client
 	for i := range 2 {
@@ -46,9 +44,7 @@ func TestReadsOfAnySizeReadWhatIsCommitted(t *testing.T) {
 			want = append(want, sent...)
 		}
 	}
-	c, err := Connect(ctx, Config{Seeds: cluster.ListenAddrs()})
-	require.NoError(t, err)
-	defer c.Close()
+	c := cluster.connect(Config{})
 	described, err := c.Topic(ctx, topic)
 	require.NoError(t, err)
 	bounds, err := c.Bounds(ctx, topic)

@@ -16,18 +16,14 @@ import (
 // Tasks are taken over all at once: what they ask the brokers must not grow with the square of the partitions.
 func TestBoundsOfManyPartitionsAreAskedForTogether(t *testing.T) {
 	const topic, partitions = "log", 200
-	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(partitions, topic))
-	require.NoError(t, err)
-	defer cluster.Close()
+	cluster := newBrokers(t, kfake.NumBrokers(1), kfake.SeedTopics(partitions, topic))
 	var asked atomic.Int64
 	cluster.ControlKey(int16(kmsg.ListOffsets), func(kmsg.Request) (kmsg.Response, error, bool) {
 		cluster.KeepControl()
 		asked.Add(1)
 		return nil, nil, false
 	})
-	c, err := Connect(t.Context(), Config{Seeds: cluster.ListenAddrs()})
-	require.NoError(t, err)
-	defer c.Close()
+	c := cluster.connect(Config{})
 	var all sync.WaitGroup
 	for p := range int32(partitions) {
 		all.Go(func() {
@@ -43,16 +39,14 @@ func TestBoundsOfManyPartitionsAreAskedForTogether(t *testing.T) {
 	}
 	all.Wait()
 	require.Less(t, asked.Load(), int64(partitions))
-	_, err = c.BoundsOf(t.Context(), topic, partitions)
+	_, err := c.BoundsOf(t.Context(), topic, partitions)
 	require.ErrorContains(t, err, "partition 200")
 }
 
 // One partition that nobody leads holds up its own task, and no other.
 func TestBoundsOfAPartitionDoNotWaitForAnother(t *testing.T) {
 	const topic = "log"
-	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(3, topic))
-	require.NoError(t, err)
-	defer cluster.Close()
+	cluster := newBrokers(t, kfake.NumBrokers(1), kfake.SeedTopics(3, topic))
 	cluster.ControlKey(int16(kmsg.ListOffsets), func(r kmsg.Request) (kmsg.Response, error, bool) {
 		cluster.KeepControl()
 		req := r.(*kmsg.ListOffsetsRequest)
@@ -72,9 +66,7 @@ func TestBoundsOfAPartitionDoNotWaitForAnother(t *testing.T) {
 		}
 		return resp, nil, true
 	})
-	c, err := Connect(t.Context(), Config{Seeds: cluster.ListenAddrs()})
-	require.NoError(t, err)
-	defer c.Close()
+	c := cluster.connect(Config{})
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	for _, p := range []int32{0, 2} {
@@ -82,7 +74,7 @@ func TestBoundsOfAPartitionDoNotWaitForAnother(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, Bounds{5, 5, 5}, b)
 	}
-	_, err = c.BoundsOf(ctx, topic, 1)
+	_, err := c.BoundsOf(ctx, topic, 1)
 	require.ErrorIs(t, err, kerr.ReplicaNotAvailable)
 	_, err = c.Bounds(ctx, topic)
 	require.ErrorIs(t, err, kerr.ReplicaNotAvailable, "all or nothing")

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -20,43 +19,6 @@ import (
 
 	"github.com/penstock/penstock/processor/internal/topology"
 )
-
-const outTopicName = "out"
-
-// brokers are embedded ones, with a topic of 4 partitions.
-type brokers struct {
-	*kfake.Cluster
-	t   *testing.T
-	ctx context.Context
-}
-
-func newBrokers(t *testing.T, opts ...kfake.Opt) *brokers {
-	t.Helper()
-	cluster, err := kfake.NewCluster(append([]kfake.Opt{kfake.NumBrokers(3), kfake.SeedTopics(4, outTopicName)}, opts...)...)
-	require.NoError(t, err)
-	t.Cleanup(cluster.Close)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	t.Cleanup(cancel)
-	return &brokers{cluster, t, ctx}
-}
-
-func (b *brokers) connect(cfg Config) *Cluster {
-	b.t.Helper()
-	cfg.Seeds = b.ListenAddrs()
-	c, err := Connect(b.ctx, cfg)
-	require.NoError(b.t, err)
-	b.t.Cleanup(c.Close)
-	return c
-}
-
-func (b *brokers) session(c *Cluster, cfg SessionConfig) *Session {
-	b.t.Helper()
-	cfg.TransactionTimeout, cfg.Writes = 10*time.Second, []string{outTopicName}
-	s, err := c.NewSession(b.ctx, cfg)
-	require.NoError(b.t, err)
-	b.t.Cleanup(s.Close)
-	return s
-}
 
 // committed reads so many committed records, and no more, in the order of their partitions.
 func (b *brokers) committed(n int) (all [4][]*kgo.Record) {
@@ -212,19 +174,6 @@ func TestARecordLargerThanABatchIsNotSent(t *testing.T) {
 	require.ErrorContains(t, err, "value of 1000 bytes")
 }
 
-func (b *brokers) create(topic string, partitions int32) {
-	b.t.Helper()
-	require.NoError(b.t, b.CreateTopic(topic, partitions, nil))
-}
-
-func (b *brokers) admin() *kadm.Client {
-	b.t.Helper()
-	cl, err := kgo.NewClient(kgo.SeedBrokers(b.ListenAddrs()...))
-	require.NoError(b.t, err)
-	b.t.Cleanup(cl.Close)
-	return kadm.NewClient(cl)
-}
-
 // What is on its way is bounded while a broker does not answer, and ends with the session's being cut.
 func TestWhatIsOnItsWayIsBounded(t *testing.T) {
 	b := newBrokers(t)
@@ -233,7 +182,7 @@ func TestWhatIsOnItsWayIsBounded(t *testing.T) {
 	held := make(chan struct{})
 	defer close(held)
 	b.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
-		b.SleepControl(func() { <-held })
+		<-held
 		return nil, nil, false
 	})
 	require.NoError(t, s.Begin())
@@ -276,6 +225,3 @@ func TestSequencesWrap(t *testing.T) {
 	require.Equal(t, int32(0), nextSequence(math.MaxInt32, 1))
 	require.Equal(t, int32(1), nextSequence(math.MaxInt32-1, 3))
 }
-
-// older are embedded brokers of both protocols of transactions.
-var older = map[string][]kfake.Opt{"transaction.version 2": nil, "transaction.version 1": {kfake.MaxVersions(kversion.V2_8_0())}}

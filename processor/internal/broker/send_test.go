@@ -175,7 +175,7 @@ func TestATopicThatIsNotThere(t *testing.T) {
 				b.KeepControl()
 				late := slices.ContainsFunc(r.(*kmsg.MetadataRequest).Topics, func(t kmsg.MetadataRequestTopic) bool { return t.Topic != nil && *t.Topic == "late" })
 				if late && asked.Add(1) == 3 {
-					b.SleepControl(func() { created <- b.CreateTopic("late", 2, nil) })
+					created <- b.CreateTopic("late", 2, nil)
 				}
 				return nil, nil, false
 			})
@@ -198,8 +198,7 @@ func TestATopicCreatedAnewEndsTheSession(t *testing.T) {
 				require.NoError(t, s.Begin())
 				s.Produce(Out{Topic: "short", Key: []byte("k")})
 				require.NoError(t, s.Flush(b.ctx))
-				err := b.DeleteTopic("short")
-				require.NoError(t, err)
+				require.NoError(t, b.DeleteTopic("short"))
 				if seen {
 					require.NoError(t, s.out.look(b.ctx))
 				}
@@ -219,8 +218,7 @@ func TestATopicCreatedAnewBetweenTransactions(t *testing.T) {
 	b.create("short", 1)
 	s := b.session(b.connect(Config{}), SessionConfig{TransactionalID: "id"})
 	require.NoError(t, transaction(b.ctx, s, []Out{{Topic: "short", Key: []byte("k")}}))
-	err := b.DeleteTopic("short")
-	require.NoError(t, err)
+	require.NoError(t, b.DeleteTopic("short"))
 	b.create("short", 3)
 	s.age()
 	require.ErrorIs(t, s.Begin(), errAnew)
@@ -279,7 +277,7 @@ func (b *brokers) answering(fn func(topic string, partition int32) (code int16, 
 	})
 }
 
-// A partition that cannot be written to holds the session up for a while only, what kept it is said.
+// A partition that cannot be written to holds the session up for a while only, and what kept it is said.
 func TestAPartitionThatCannotBeWrittenTo(t *testing.T) {
 	b := newBrokers(t)
 	b.answering(func(string, int32) (int16, int64, bool) { return kerr.NotEnoughReplicas.Code, -1, true })
