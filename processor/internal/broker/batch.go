@@ -47,12 +47,12 @@ func (b *recordBatch) add(o *Out, limit int) bool {
 	buf = append(buf, 0) // attributes, of which none is used
 	buf = kbin.AppendVarlong(buf, since)
 	buf = kbin.AppendVarint(buf, b.records) // the offset, from the batch's
-	buf = appendNullable(buf, o.Key)
-	buf = appendNullable(buf, o.Value)
+	buf = kbin.AppendVarintBytes(buf, o.Key)
+	buf = kbin.AppendVarintBytes(buf, o.Value)
 	buf = kbin.AppendVarint(buf, int32(len(o.Headers)))
 	for i := range o.Headers {
 		buf = kbin.AppendVarintString(buf, o.Headers[i].Key)
-		buf = appendNullable(buf, o.Headers[i].Value)
+		buf = kbin.AppendVarintBytes(buf, o.Headers[i].Value)
 	}
 	b.buf = buf
 	b.records++
@@ -64,18 +64,12 @@ func headerLen(h *topology.Header) int {
 	return kbin.VarintLen(int32(len(h.Key))) + len(h.Key) + nullableLen(h.Value)
 }
 
+// nullableLen is how many bytes kbin.AppendVarintBytes appends.
 func nullableLen(v []byte) int {
 	if v == nil {
 		return 1
 	}
 	return kbin.VarintLen(int32(len(v))) + len(v)
-}
-
-func appendNullable(dst, v []byte) []byte {
-	if v == nil {
-		return kbin.AppendVarint(dst, -1)
-	}
-	return append(kbin.AppendVarint(dst, int32(len(v))), v...)
 }
 
 // sender is who a batch is from.

@@ -105,10 +105,7 @@ func (c *Cluster) Topic(ctx context.Context, name string) (Topic, error) {
 
 // Seen is Topic without the topic's settings, which are a question of their own.
 func (c *Cluster) Seen(ctx context.Context, name string) (Topic, error) {
-	req := kmsg.NewPtrMetadataRequest()
-	rt := kmsg.NewMetadataRequestTopic()
-	rt.Topic = kmsg.StringPtr(name)
-	req.Topics = append(req.Topics, rt)
+	req := metadataOf(name)
 	req.IncludeTopicAuthorizedOperations = true
 	resp, err := req.RequestWith(ctx, c.cl)
 	if err != nil {
@@ -125,6 +122,17 @@ func (c *Cluster) Seen(ctx context.Context, name string) (Topic, error) {
 		return Topic{}, fmt.Errorf("describe topic %s: %w", name, lacking(err, Describe, "topic", name))
 	}
 	return Topic{Name: name, ID: fmt.Sprintf("%x", found.TopicID), Partitions: int32(len(found.Partitions)), rights: found.AuthorizedOperations}, nil
+}
+
+// metadataOf asks for topics.
+func metadataOf(topics ...string) *kmsg.MetadataRequest {
+	req := kmsg.NewPtrMetadataRequest()
+	for _, name := range topics {
+		t := kmsg.NewMetadataRequestTopic()
+		t.Topic = kmsg.StringPtr(name)
+		req.Topics = append(req.Topics, t)
+	}
+	return req
 }
 
 func configErr(rs kadm.ResourceConfigs) error {

@@ -161,11 +161,7 @@ func (r *Reader) findLeader(ctx context.Context) error {
 	if r.leader >= 0 {
 		return nil
 	}
-	req := kmsg.NewPtrMetadataRequest()
-	t := kmsg.NewMetadataRequestTopic()
-	t.Topic = kmsg.StringPtr(r.topic.Name)
-	req.Topics = append(req.Topics, t)
-	resp, err := req.RequestWith(ctx, r.cluster.cl)
+	resp, err := metadataOf(r.topic.Name).RequestWith(ctx, r.cluster.cl)
 	if err != nil {
 		return err
 	}

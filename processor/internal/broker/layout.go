@@ -5,10 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
-	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // layout is where the partitions of topics are. It does not change.
@@ -50,7 +51,6 @@ var errAnew = errors.New("the topic was deleted and created anew")
 
 // look asks where the partitions are of all topics that are written to. A topic that became another one meanwhile is an error.
 func (p *producer) look(ctx context.Context, more ...string) error {
-	req := kmsg.NewPtrMetadataRequest()
 	names := map[string]bool{}
 	for _, name := range append(more, p.cfg.Writes...) {
 		names[name] = true
@@ -61,12 +61,7 @@ func (p *producer) look(ctx context.Context, more ...string) error {
 			names[name] = true
 		}
 	}
-	for name := range names {
-		t := kmsg.NewMetadataRequestTopic()
-		t.Topic = kmsg.StringPtr(name)
-		req.Topics = append(req.Topics, t)
-	}
-	resp, err := req.RequestWith(ctx, p.cl)
+	resp, err := metadataOf(slices.Collect(maps.Keys(names))...).RequestWith(ctx, p.cl)
 	if err != nil {
 		return err
 	}

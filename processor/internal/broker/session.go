@@ -38,7 +38,7 @@ type Session struct {
 	added   map[place]kgo.Offset // not yet read
 	out     *producer
 
-	failed  atomic.Pointer[error] // first produce that failed
+	failed  atomic.Pointer[error] // what spoiled it first
 	lost    atomic.Pointer[CutError]
 	ending  atomic.Bool        // the last transaction's end was asked for, and nothing of the next one is written
 	life    context.Context    // of the client
@@ -121,7 +121,7 @@ func (s *Session) Close() {
 func (s *Session) Cut() { s.end(errCut) }
 
 func (s *Session) end(why error) {
-	s.note(why)
+	s.failed.CompareAndSwap(nil, &why)
 	s.cut()
 }
 
@@ -309,12 +309,6 @@ type Out struct {
 func (s *Session) Produce(o Out) {
 	s.sent++
 	s.out.add(&o)
-}
-
-func (s *Session) note(err error) {
-	if err != nil {
-		s.failed.CompareAndSwap(nil, &err)
-	}
 }
 
 // Sent is how many records were produced since the last End.
